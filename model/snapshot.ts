@@ -1,0 +1,243 @@
+import type { ReadingState } from './reading.ts';
+
+/**
+ * Schema `pinscope.snapshot/1`: the terminal program's `--json`, a line of a session file, and the contract between
+ * sampler and renderer. Scripts depend on the names: fields are added freely, renamed never.
+ * 64-bit values that may pass 2^53 are decimal strings, addresses `0x…` strings, PFNs numbers.
+ * A field whose reading is not ok is `null`, and `sources` says why.
+ */
+export interface Snapshot {
+  readonly schema: 'pinscope.snapshot/1';
+  /** ISO 8601, UTC. */
+  readonly takenAt: string;
+  readonly host: HostState;
+  readonly target: Target;
+  readonly resources: readonly Resource[];
+  readonly findings: readonly Finding[];
+  readonly sources: readonly SourceState[];
+}
+
+/** How udmabuf holds pages here: plain page references (before 6.11), FOLL_PIN on folios (6.11 on), or no driver. */
+export type UdmabufEra = 'page-refs' | 'folio-pins' | 'absent';
+
+export interface HostState {
+  readonly kernel: {
+    readonly release: string;
+    /** `null`: the kernel does not say (no BTF and no readable symbols). */
+    readonly udmabufEra: UdmabufEra | null;
+    /** Which BTF member or symbol told the era. */
+    readonly evidence: string;
+  };
+  readonly pageSize: number;
+  readonly memoryBlockBytes: number | null;
+  readonly zones: readonly ZoneState[] | null;
+  readonly migratetypes: readonly MigratetypeState[] | null;
+  readonly hugetlb: readonly HugetlbPool[] | null;
+  readonly cma: readonly CmaArea[] | null;
+  readonly memoryBlocks: readonly MemoryBlockState[] | null;
+  /** vmstat nr_foll_pin_*: pin references (one a folio and item), system-wide since boot, never bytes. */
+  readonly follPin: { readonly acquired: number; readonly released: number } | null;
+  readonly udmabuf: {
+    /** State of /dev/udmabuf for this user. */
+    readonly device: ReadingState;
+    readonly listLimit: number | null;
+    readonly sizeLimitMb: number | null;
+  };
+}
+
+/** A zone of a node (/proc/zoneinfo). Pages of 4 KiB; `startPfn` is null for a zone without pages. */
+export interface ZoneState {
+  readonly node: number;
+  readonly zone: string;
+  readonly startPfn: number | null;
+  readonly spannedPages: number;
+  readonly presentPages: number;
+  readonly managedPages: number;
+  readonly freePages: number;
+  readonly cmaPages: number | null;
+  readonly freeCmaPages: number | null;
+}
+
+/** One migratetype of a zone (/proc/pagetypeinfo); names as the kernel prints them (`Unmovable`, `Movable`, `CMA`, …). */
+export interface MigratetypeState {
+  readonly node: number;
+  readonly zone: string;
+  readonly type: string;
+  readonly blocks: number;
+  readonly freePagesByOrder: readonly number[];
+}
+
+/** A hugetlb pool; `node: null` is the whole machine. Counts are huge pages; a wrapped counter is a decimal string. */
+export interface HugetlbPool {
+  readonly pageSizeBytes: number;
+  readonly node: number | null;
+  readonly total: number;
+  readonly free: number;
+  /** Only the machine-wide pool has it. A value past 2^53 (the 6.12 underflow) is a decimal string. */
+  readonly reserved: number | string | null;
+  readonly surplus: number;
+  readonly overcommit: number | null;
+}
+
+export interface CmaArea {
+  readonly name: string;
+  readonly totalPages: number;
+  readonly availablePages: number | null;
+  readonly basePfn: number | null;
+}
+
+/** A hotplug block of /sys/devices/system/memory. `pinnedPages` counts distinct PFNs of this snapshot's resources. */
+export interface MemoryBlockState {
+  readonly block: number;
+  readonly startPfn: number;
+  readonly node: number | null;
+  readonly validZones: readonly string[];
+  readonly state: string;
+  /** `null` when no resource's pages could be read. */
+  readonly pinnedPages: number | null;
+  /** Inodes of the resources that hold pages here. */
+  readonly heldBy: readonly number[];
+}
+
+export interface Target {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat, clock ticks since boot, decimal. */
+  readonly startTime: string;
+  readonly comm: string;
+  readonly uid: number;
+  readonly kind: 'qemu' | 'other';
+  /** QEMU's `-name`, else null. */
+  readonly name: string | null;
+  readonly memlockLimitBytes: string | null;
+  readonly vmPinBytes: number | null;
+  readonly vmLckBytes: number | null;
+  readonly hugetlbBytes: number | null;
+  readonly ram: readonly RamBackend[] | null;
+  readonly devices: {
+    readonly virtioGpu: readonly TargetDevice[];
+    readonly balloon: readonly TargetDevice[];
+    readonly virtioMem: readonly TargetDevice[];
+    readonly vfio: readonly TargetDevice[];
+    readonly vdpa: readonly TargetDevice[];
+  } | null;
+  readonly qmp: 'ok' | 'busy' | 'none' | 'denied';
+}
+
+/** A device of the target's command line. */
+export interface TargetDevice {
+  readonly id: string | null;
+  readonly driver: string;
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+/** A memfd that the process maps as guest RAM. */
+export interface RamBackend {
+  /** QEMU's id of the memory backend (`mem1`); null when nothing tells which one this is. */
+  readonly id: string | null;
+  readonly inode: number;
+  readonly sizeBytes: number;
+  readonly pageSizeBytes: number;
+  /** false: mapped private, so the guest writes to pages that udmabuf never sees. */
+  readonly share: boolean;
+  /** The memfd carries F_SEAL_SHRINK; null when it could not be asked. */
+  readonly sealed: boolean | null;
+  readonly hva: string;
+  /** Where it appears in guest physical memory (`info mtree -f`); null without a monitor. */
+  readonly guestRanges: readonly GuestRange[] | null;
+}
+export interface GuestRange {
+  readonly gpa: string;
+  readonly bytes: number;
+  /** Offset in the memfd. */
+  readonly offset: number;
+}
+
+/** One dma-buf that the target holds. */
+export interface Resource {
+  readonly inode: number;
+  readonly sizeBytes: number | null;
+  readonly exporter: string | null;
+  readonly name: string | null;
+  /** Creation time of the dma-buf, and so of its pins: ctime of its inode. */
+  readonly createdAt: string | null;
+  /** References on its file: fds, mappings and importers of all processes, this program's own subtracted. */
+  readonly count: number | null;
+  readonly holders: readonly Holder[];
+  readonly attachments: readonly Attachment[] | null;
+  readonly virtio: { readonly resourceId: number; readonly scanout: number | null } | null;
+  readonly pages: Pages | null;
+}
+export interface Holder {
+  readonly pid: number;
+  readonly comm: string;
+  readonly fds: readonly number[];
+  readonly mappings: readonly { readonly start: string; readonly end: string; readonly perms: string }[];
+}
+export interface Attachment {
+  readonly device: string;
+  /** Whether a device mapping exists now; null: nothing tells. */
+  readonly mapped: boolean | null;
+}
+
+export type TruthLevel = 'kernel-memory' | 'fault-capture' | 'traced' | 'ram-view' | 'content' | 'size-guess';
+export type Backing = 'connected' | 'disconnected' | 'unknown';
+
+/** The pages of a resource, in buffer order (a page may occur more than once). */
+export interface Pages {
+  readonly source: TruthLevel;
+  /** Entries of the buffer, 4 KiB each; repeats counted. */
+  readonly count: number;
+  /** Bytes of the distinct folios held: at least the buffer's distinct pages, often far more. */
+  readonly folioBytes: number;
+  readonly folios: number;
+  /** FOLL_PIN references, one a list item and folio. 0 in the page-refs era, which takes no pins. */
+  readonly pinReferences: number;
+  /** Plain page references, one an entry: page-refs era only, else 0. */
+  readonly pageReferences: number;
+  readonly runs: readonly PageRun[];
+}
+
+/**
+ * Neighbouring pages of a buffer that agree in everything: page `i` of a run has `pfn + i`, `gpa + 4096·i`,
+ * `ramOffset + 4096·i`; every other attribute is equal.
+ */
+export interface PageRun {
+  /** Index of the first page in the buffer. */
+  readonly index: number;
+  readonly pfn: number;
+  readonly count: number;
+  readonly folioBytes: number;
+  readonly node: number | null;
+  readonly zone: string | null;
+  readonly migratetype: string | null;
+  readonly gpa: string | null;
+  readonly ramInode: number | null;
+  readonly ramOffset: number | null;
+  readonly backing: Backing;
+}
+
+export interface Finding {
+  readonly rule: string;
+  readonly severity: 'error' | 'warning' | 'info';
+  readonly resource: number | null;
+  readonly title: string;
+  readonly explanation: string;
+  readonly remedy: string;
+  readonly evidence: readonly {
+    readonly source: string;
+    readonly field: string;
+    readonly value: string;
+    /** A shell line that shows it again. */
+    readonly recheck: string;
+  }[];
+  readonly reference: string;
+}
+
+export interface SourceState {
+  readonly name: string;
+  readonly state: ReadingState;
+  readonly detail: string;
+  /** Only for `denied`: what would grant it. */
+  readonly grant?: string;
+  readonly costMs: number;
+}
