@@ -14,6 +14,8 @@ export class ParseError extends Error {
     /** 1-based line, or 0 where lines mean nothing. */
     readonly line: number,
   ) {
-    super(`${format}${line > 0 ? ` line ${line}` : ''}: expected ${expected}, found ${JSON.stringify(text.slice(0, 120))}`);
+    super(
+      `${format}${line > 0 ? ` line ${line}` : ''}: expected ${expected}, found ${JSON.stringify(text.slice(0, 120))}`,
+    );
   }
 }

@@ -1,0 +1,47 @@
+// Bundles every program of the checkout into one file each, so that a cold start opens few files.
+import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const programs = [
+  { input: 'cli/pinscope.ts', file: 'dist/cli/pinscope.js', banner: '#!/usr/bin/env node' },
+  { input: 'test/bench/bench.ts', file: 'dist/bench/bench.js' },
+  { input: 'test/rig/rig.ts', file: 'dist/rig/rig.js' },
+  { input: 'test/rig/inside.ts', file: 'dist/rig/inside.js' },
+];
+const sources = ['model', 'native', 'sampler', 'cli', 'test', 'build', 'package.json', 'package-lock.json'];
+
+function newest(path) {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return /\.(ts|mjs|json)$/.test(path) ? stat.mtimeMs : 0;
+  if (/\/(fixtures|build)$/.test(path) && !path.endsWith('/build')) return 0;
+  return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), stat.mtimeMs);
+}
+
+/** Builds what is older than its sources. `root` is the checkout. Rejects with rolldown's message. */
+export async function bundle(root) {
+  const stamp = join(root, 'dist', '.bundled');
+  const latest = Math.max(...sources.map(path => newest(join(root, path))));
+  if (existsSync(stamp) && statSync(stamp).mtimeMs >= latest) return;
+  const started = new Date();
+  const { build } = await import('rolldown');
+  await build(
+    programs
+      .filter(({ input }) => existsSync(join(root, input)))
+      .map(({ input, file, banner }) => ({
+        input: join(root, input),
+        cwd: root,
+        platform: 'node',
+        logLevel: 'warn',
+        output: {
+          file: join(root, file),
+          format: 'esm',
+          codeSplitting: false,
+          sourcemap: false,
+          ...(banner ? { banner } : {}),
+        },
+      })),
+  );
+  // Dated at the start: an edit during the bundling makes the next run bundle again.
+  writeFileSync(stamp, '');
+  utimesSync(stamp, started, started);
+}
