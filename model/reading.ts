@@ -48,7 +48,7 @@ export const absent = (source: string, detail: string): Absent => ({ state: 'abs
 export const raced = (source: string, detail: string): Raced => ({ state: 'raced', source, detail });
 
 /** The value of an `ok` or `stale` reading, else `undefined`. */
-export function valueOf<T>(reading: Reading<T>): T | undefined {
+export function known<T>(reading: Reading<T>): T | undefined {
   return reading.state === 'ok' || reading.state === 'stale' ? reading.value : undefined;
 }
 
