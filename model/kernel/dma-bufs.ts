@@ -1,0 +1,282 @@
+import { cString, safeU64, u32, u64 } from './bytes.ts';
+import type { KernelLayout } from './layout.ts';
+import { type KernelMemory, PageCache } from './memory.ts';
+
+/*
+ * The list of all dma-bufs (drivers/dma-buf/dma-buf.c __dma_buf_debugfs_list_add) and what udmabuf hangs on its own
+ * (drivers/dma-buf/udmabuf.c struct udmabuf). The kernel changes both while we read, holding locks that we cannot take:
+ * every walk is bounded, every pointer is checked where a check exists, and what does not hold still is reported as raced.
+ */
+
+/** More buffers than any host has; a corrupted `next` must not lead us around for ever. */
+const MAX_BUFFERS = 65_536;
+const MAX_ATTACHMENTS = 64;
+const WALK_ATTEMPTS = 4;
+
+export interface DmaBuf {
+  /** Address of its `struct dma_buf`. */
+  readonly address: bigint;
+  readonly inode: number;
+  readonly sizeBytes: number;
+  readonly isUdmabuf: boolean;
+  readonly priv: bigint;
+  readonly file: bigint;
+  /** Change time of its inode, ns since 1970: nothing changes it after creation. */
+  readonly createdNs: bigint | undefined;
+  /** Device names and whether each keeps a device mapping (`undefined`: this kernel caches none, so nothing tells). */
+  readonly attachments: readonly { readonly device: string; readonly mapped: boolean | undefined }[];
+}
+
+export interface DmaBufWalk {
+  readonly buffers: readonly DmaBuf[];
+  /** The list moved under every attempt: buffers may be missing from it. */
+  readonly raced: boolean;
+  /** Buffers left out because they changed while they were read. */
+  readonly racedBuffers: number;
+}
+
+/** All dma-bufs of the host, whoever exports or holds them. Kernel addresses are checked, never trusted. */
+export async function walkDmaBufs(memory: KernelMemory, layout: KernelLayout): Promise<DmaBufWalk> {
+  let nodes: ListNode[] = [];
+  let whole = false;
+  for (let attempt = 0; attempt < WALK_ATTEMPTS && !whole; attempt++) {
+    const walk = await walkList(
+      new PageCache(memory),
+      layout,
+      layout.listHead,
+      layout.dmaBuf.node,
+      layout.dmaBuf.bytes,
+      MAX_BUFFERS,
+    );
+    // An attempt that got further is the better answer when none is whole.
+    if (walk.whole || walk.nodes.length > nodes.length) nodes = walk.nodes;
+    whole = walk.whole;
+  }
+  const { dmaBuf, file, inode } = layout;
+  const files = nodes.map(({ data }) => u64(data, dmaBuf.file));
+  const filesRead = await memory.read(files.map(f => ({ address: f + BigInt(file.inode), bytes: 8 })));
+  const inodes = filesRead.map(data => (data ? u64(data, 0) : 0n));
+  const inodeBytes = Math.max(inode.ino, inode.superBlock, inode.ctimeSec ?? 0, inode.ctimeNsec ?? 0) + 8;
+  const inodesRead = await memory.read(inodes.map(address => ({ address, bytes: inodeBytes })));
+  const buffers: DmaBuf[] = [];
+  const cache = new PageCache(memory);
+  for (const [i, { address, data }] of nodes.entries()) {
+    const inodeData = inodes[i] ? inodesRead[i] : undefined;
+    const ino = inodeData && safeU64(inodeData, inode.ino);
+    const sizeBytes = safeU64(data, dmaBuf.size);
+    if (!inodeData || ino === undefined || sizeBytes === undefined) continue;
+    const attachments = await readAttachments(cache, layout, address + BigInt(dmaBuf.attachments));
+    if (!attachments) continue;
+    buffers.push({
+      address,
+      inode: ino,
+      sizeBytes,
+      isUdmabuf: u64(data, dmaBuf.ops) === layout.udmabufOps,
+      priv: u64(data, dmaBuf.priv),
+      file: files[i] ?? 0n,
+      createdNs: ctimeOf(layout, inodeData),
+      attachments,
+    });
+  }
+  return { buffers, raced: !whole, racedBuffers: nodes.length - buffers.length };
+}
+
+/**
+ * Which of these buffers are still what they were: same operations, private data, file and inode, and still on the list.
+ * What was read between a walk and a positive answer was read while the buffer lived, so its pages were held throughout.
+ */
+export async function stillThere(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  buffers: readonly DmaBuf[],
+): Promise<boolean[]> {
+  const { dmaBuf, list, file, inode } = layout;
+  const structs = await memory.read(buffers.map(b => ({ address: b.address, bytes: dmaBuf.bytes })));
+  const inodePointers = await memory.read(
+    buffers.map(b => ({ address: b.file + BigInt(file.inode), bytes: 8 })),
+  );
+  const numbers = await memory.read(
+    inodePointers.map(data => ({ address: (data ? u64(data, 0) : 0n) + BigInt(inode.ino), bytes: 8 })),
+  );
+  return buffers.map((buffer, i) => {
+    const data = structs[i];
+    const number = numbers[i];
+    if (!data || !number) return false;
+    const linked =
+      isKernelAddress(u64(data, dmaBuf.node + list.next)) &&
+      isKernelAddress(u64(data, dmaBuf.node + list.prev));
+    return (
+      linked &&
+      (u64(data, dmaBuf.ops) === layout.udmabufOps) === buffer.isUdmabuf &&
+      u64(data, dmaBuf.priv) === buffer.priv &&
+      u64(data, dmaBuf.file) === buffer.file &&
+      safeU64(number, 0) === buffer.inode
+    );
+  });
+}
+
+/** The entries of one udmabuf, in buffer order. */
+export interface UdmabufPages {
+  /** One PFN an entry of 4 KiB; a page may repeat. */
+  readonly pfn: Float64Array;
+  /** FOLL_PIN references; 0 where the driver takes none. */
+  readonly pins: number;
+}
+
+/**
+ * Reads the page arrays of udmabufs. `undefined` for a buffer whose structure does not fit itself (it raced).
+ * @param buffers all with `isUdmabuf`
+ */
+export async function readUdmabufs(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  buffers: readonly DmaBuf[],
+): Promise<(UdmabufPages | undefined)[]> {
+  const { udmabuf } = layout;
+  const structs = await memory.read(buffers.map(b => ({ address: b.priv, bytes: udmabuf.bytes })));
+  const counts = buffers.map((buffer, i) => {
+    const data = structs[i];
+    const count = data && safeU64(data, udmabuf.pagecount);
+    return count !== undefined && count * 4096 === buffer.sizeBytes ? count : undefined;
+  });
+  const arrayOf = (member: number) =>
+    memory.read(
+      counts.map((count, i) => {
+        const data = structs[i];
+        return { address: data ? u64(data, member) : 0n, bytes: count === undefined ? 0 : count * 8 };
+      }),
+    );
+  const { entries } = udmabuf;
+  const pointers = await arrayOf(entries.kind === 'pages' ? entries.pages : entries.folios);
+  const offsets = entries.kind === 'folios' ? await arrayOf(entries.offsets) : [];
+  const cache = new PageCache(memory);
+  return Promise.all(
+    buffers.map(async (buffer, i) => {
+      const [data, count, pointer] = [structs[i], counts[i], pointers[i]];
+      if (!data || count === undefined || !pointer) return undefined;
+      const pfn = toPfns(layout, pointer, entries.kind === 'folios' ? offsets[i] : undefined);
+      const pins = await countPins(cache, layout, buffer.priv, data, count);
+      return pfn === undefined || pins === undefined ? undefined : { pfn, pins };
+    }),
+  );
+}
+
+/** struct page pointers (plus byte offsets into folios) → PFNs. A pointer that is no element of the page map means a race. */
+function toPfns(layout: KernelLayout, pointers: Uint8Array, offsets?: Uint8Array): Float64Array | undefined {
+  const { vmemmap, bytes } = layout.page;
+  const baseHigh = Number(vmemmap >> 32n);
+  const baseLow = Number(vmemmap & 0xffff_ffffn);
+  const pfn = new Float64Array(pointers.length / 8);
+  for (let i = 0; i < pfn.length; i++) {
+    const high = u32(pointers, i * 8 + 4);
+    const low = u32(pointers, i * 8);
+    let page = ((high - baseHigh) * 0x1_0000_0000 + (low - baseLow)) / bytes;
+    if (offsets) {
+      const offset = safeU64(offsets, i * 8);
+      if (offset === undefined) return undefined;
+      page += Math.floor(offset / 4096);
+    }
+    if (!Number.isSafeInteger(page) || page < 0) return undefined;
+    pfn[i] = page;
+  }
+  return pfn;
+}
+
+async function countPins(
+  cache: PageCache,
+  layout: KernelLayout,
+  priv: bigint,
+  data: Uint8Array,
+  entries: number,
+): Promise<number | undefined> {
+  const { pins } = layout.udmabuf;
+  if (pins.kind === 'none') return 0;
+  if (pins.kind === 'count') return safeU64(data, pins.count);
+  // One element a list item and folio, and every item has an entry of its own: never more than entries.
+  const walk = await walkList(cache, layout, priv + BigInt(pins.head), pins.node, pins.node + 16, entries);
+  return walk.whole ? walk.nodes.length : undefined;
+}
+
+async function readAttachments(
+  cache: PageCache,
+  layout: KernelLayout,
+  head: bigint,
+): Promise<DmaBuf['attachments'] | undefined> {
+  const { attachment } = layout;
+  const bytes = Math.max(attachment.node + 16, attachment.dev + 8, (attachment.sgt ?? 0) + 8);
+  const walk = await walkList(cache, layout, head, attachment.node, bytes, MAX_ATTACHMENTS);
+  if (!walk.whole) return undefined;
+  const attachments = [];
+  for (const { data } of walk.nodes) {
+    const device = await deviceName(cache, layout, u64(data, attachment.dev));
+    if (device === undefined) return undefined;
+    attachments.push({
+      device,
+      mapped: attachment.sgt === undefined ? undefined : u64(data, attachment.sgt) !== 0n,
+    });
+  }
+  return attachments;
+}
+
+/** dev_name() of include/linux/device.h: `init_name` until the device is added, then the name of its kobject. */
+async function deviceName(
+  cache: PageCache,
+  layout: KernelLayout,
+  device: bigint,
+): Promise<string | undefined> {
+  for (const member of [layout.attachment.initName, layout.attachment.kobjName]) {
+    const pointer = await cache.read(device + BigInt(member), 8);
+    const address = pointer ? u64(pointer, 0) : 0n;
+    if (!isKernelAddress(address)) continue;
+    const left = 4096 - Number(address % 4096n);
+    const text = await cache.read(address, Math.min(left, 64));
+    return text && cString(text);
+  }
+  return undefined;
+}
+
+interface ListNode {
+  /** Address of the structure that holds the node. */
+  readonly address: bigint;
+  readonly data: Uint8Array;
+}
+
+/**
+ * Follows a circular `list_head`. Each node must point back to the one before it (list_add keeps that at all times but for
+ * the instant of the change), so a walk that strayed is noticed; `whole` is false then, and when `limit` is passed.
+ */
+async function walkList(
+  cache: PageCache,
+  layout: KernelLayout,
+  head: bigint,
+  nodeOffset: number,
+  bytes: number,
+  limit: number,
+): Promise<{ nodes: ListNode[]; whole: boolean }> {
+  const { next, prev } = layout.list;
+  const nodes: ListNode[] = [];
+  const start = await cache.read(head, 16);
+  let before = head;
+  let node = start ? u64(start, next) : 0n;
+  while (node !== head) {
+    if (!isKernelAddress(node) || nodes.length >= limit) return { nodes, whole: false };
+    const address = node - BigInt(nodeOffset);
+    const data = await cache.read(address, bytes);
+    if (!data || u64(data, nodeOffset + prev) !== before) return { nodes, whole: false };
+    nodes.push({ address, data });
+    before = node;
+    node = u64(data, nodeOffset + next);
+  }
+  return { nodes, whole: true };
+}
+
+function ctimeOf(layout: KernelLayout, inodeData: Uint8Array): bigint | undefined {
+  const { ctimeSec, ctimeNsec } = layout.inode;
+  if (ctimeSec === undefined || ctimeNsec === undefined) return undefined;
+  return u64(inodeData, ctimeSec) * 1_000_000_000n + BigInt(u32(inodeData, ctimeNsec));
+}
+
+/** The upper half of the address space; list poison (0xdead…, 0x100) and NULL are outside it. */
+function isKernelAddress(address: bigint): boolean {
+  return address >= 0xff00_0000_0000_0000n;
+}

@@ -1,0 +1,356 @@
+import { safeU64, u32, u64 } from './bytes.ts';
+import type { KernelLayout, PageblockLayout } from './layout.ts';
+import type { KernelMemory, MemoryRange } from './memory.ts';
+
+/* What the kernel's page map says of pages: folio, owner in the page cache, pageblock type (include/linux/mm_types.h). */
+
+/** Magic of hugetlbfs (include/uapi/linux/magic.h): its superblock marks hugetlb memfds too. */
+const HUGETLBFS_MAGIC = 0x958458f6;
+/** struct pages are read in pieces of this size. */
+const PIECE_BYTES = 1 << 20;
+/** Bounds folio sizes that we believe: 16 GiB, the largest that any architecture has. */
+const MAX_FOLIO_PAGES = 1 << 22;
+
+/** The file whose page cache holds a page. */
+export interface PageOwner {
+  /** `s_dev` as the kernel keeps it: major << 20 | minor. */
+  readonly dev: number;
+  readonly inode: number;
+  readonly hugetlb: boolean;
+}
+
+/** Facts of distinct pages, as columns; {@link slot} gives the row of a PFN. */
+export class PageFacts {
+  constructor(
+    private readonly starts: Float64Array,
+    private readonly rows: Float64Array,
+    /** Head PFN of the page's folio; the page itself for a single page. */
+    readonly head: Float64Array,
+    /** Pages of the folio; 0: it could not be read (raced). */
+    readonly folioPages: Uint32Array,
+    /** Index in {@link owners}; -1: in no page cache (truncated, punched out); -2: anonymous, or unreadable. */
+    readonly owner: Int32Array,
+    /** Page cache index, in base pages. Survives the page's removal from the cache. NaN: unreadable. */
+    readonly fileIndex: Float64Array,
+    /** Pageblock migratetype value, -1 unknown. */
+    readonly migratetype: Int8Array,
+    /** `undefined`: the file could not be read. */
+    readonly owners: readonly (PageOwner | undefined)[],
+  ) {}
+
+  /** Row of a PFN that was asked for. */
+  slot(pfn: number): number {
+    let low = 0;
+    let high = this.starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.starts[middle] ?? Infinity) <= pfn) low = middle;
+      else high = middle - 1;
+    }
+    return (this.rows[low] ?? 0) + pfn - (this.starts[low] ?? 0);
+  }
+}
+
+/**
+ * Reads the page map for pages that are held (so that folios stay as they are meanwhile).
+ * @param pfns in any order, repeats allowed
+ * @param blockOrder log2 of pages a pageblock (/proc/pagetypeinfo), `undefined` if unknown: no migratetypes then
+ */
+export async function readPageFacts(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  pfns: readonly Float64Array[],
+  blockOrder: number | undefined,
+): Promise<PageFacts> {
+  const { starts, rows, counts, total } = mergeRuns(pfns);
+  const head = new Float64Array(total);
+  const folioPages = new Uint32Array(total);
+  const owner = new Int32Array(total).fill(-2);
+  const fileIndex = new Float64Array(total).fill(Number.NaN);
+  const migratetype = new Int8Array(total).fill(-1);
+
+  const pages = await readPages(memory, layout, starts, counts);
+  const headPages = decodeHeads(layout, starts, counts, pages, head);
+  const heads = await readHeads(memory, layout, headPages);
+
+  const mappings = new Map<bigint, number>();
+  let row = 0;
+  for (const [run, start] of starts.entries()) {
+    const data = pages[run];
+    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
+      const first = head[row] ?? -1;
+      const at = i * layout.page.bytes;
+      const large = heads.get(first);
+      // A single page carries mapping and index itself; a tail's lie in its head.
+      const source = large ? large.data : data;
+      const sourceAt = large ? 0 : at;
+      if (!source || first < 0) continue;
+      folioPages[row] = large ? large.pages : 1;
+      const mapping = u64(source, sourceAt + layout.folio.mapping);
+      owner[row] = mapping === 0n ? -1 : (mapping & 3n) !== 0n ? -2 : indexOf(mappings, mapping);
+      const index = safeU64(source, sourceAt + layout.folio.index);
+      if (index !== undefined) fileIndex[row] = index + (start + i - first);
+    }
+  }
+  const owners = await readOwners(memory, layout, [...mappings.keys()]);
+  if (layout.folio.hugeIndex) {
+    let at = 0;
+    for (const [run, start] of starts.entries()) {
+      for (let i = 0; i < (counts[run] ?? 0); i++, at++) {
+        const first = head[at] ?? -1;
+        const file = owners[owner[at] ?? -1];
+        const folio = heads.get(first);
+        if (!folio || !(file ? file.hugetlb : folio.hugetlb)) continue;
+        const inFolio = start + i - first;
+        fileIndex[at] = ((fileIndex[at] ?? Number.NaN) - inFolio) * folio.pages + inFolio;
+      }
+    }
+  }
+  if (layout.pageblocks && blockOrder !== undefined) {
+    await readMigratetypes(memory, layout.pageblocks, starts, counts, blockOrder, migratetype);
+  }
+  return new PageFacts(starts, rows, head, folioPages, owner, fileIndex, migratetype, owners);
+}
+
+function indexOf(table: Map<bigint, number>, key: bigint): number {
+  let index = table.get(key);
+  if (index === undefined) {
+    index = table.size;
+    table.set(key, index);
+  }
+  return index;
+}
+
+/** Distinct PFNs as ascending runs. */
+function mergeRuns(pfns: readonly Float64Array[]) {
+  const all = new Float64Array(pfns.reduce((sum, list) => sum + list.length, 0));
+  let filled = 0;
+  for (const list of pfns) {
+    all.set(list, filled);
+    filled += list.length;
+  }
+  all.sort();
+  const starts: number[] = [];
+  const counts: number[] = [];
+  let last = Number.NaN;
+  for (const pfn of all) {
+    if (pfn === last) continue;
+    if (pfn === last + 1) counts[counts.length - 1] = (counts[counts.length - 1] ?? 0) + 1;
+    else {
+      starts.push(pfn);
+      counts.push(1);
+    }
+    last = pfn;
+  }
+  const rows = new Float64Array(starts.length);
+  let total = 0;
+  for (const [i, count] of counts.entries()) {
+    rows[i] = total;
+    total += count;
+  }
+  return { starts: Float64Array.from(starts), rows, counts, total };
+}
+
+async function readPages(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  starts: Float64Array,
+  counts: readonly number[],
+): Promise<(Uint8Array | undefined)[]> {
+  const { bytes, vmemmap } = layout.page;
+  const pieces: (MemoryRange & { run: number; at: number })[] = [];
+  for (const [run, start] of starts.entries()) {
+    const whole = (counts[run] ?? 0) * bytes;
+    for (let at = 0; at < whole; at += PIECE_BYTES) {
+      const address = vmemmap + BigInt(start) * BigInt(bytes) + BigInt(at);
+      pieces.push({ address, bytes: Math.min(PIECE_BYTES, whole - at), run, at });
+    }
+  }
+  const read = await memory.read(pieces);
+  const runs: (Uint8Array | undefined)[] = counts.map(count =>
+    count * bytes <= PIECE_BYTES ? undefined : new Uint8Array(count * bytes),
+  );
+  const broken = new Set<number>();
+  for (const [i, { run, at }] of pieces.entries()) {
+    const piece = read[i];
+    if (!piece) broken.add(run);
+    else if (runs[run]) runs[run].set(piece, at);
+    else runs[run] = piece;
+  }
+  return runs.map((data, run) => (broken.has(run) ? undefined : data));
+}
+
+/** Fills `head` (-1: unreadable) and returns the heads of large folios. */
+function decodeHeads(
+  layout: KernelLayout,
+  starts: Float64Array,
+  counts: readonly number[],
+  pages: readonly (Uint8Array | undefined)[],
+  head: Float64Array,
+): Set<number> {
+  const { bytes, flags, head: headAt, headBit, vmemmap } = layout.page;
+  const large = new Set<number>();
+  let row = 0;
+  for (const [run, start] of starts.entries()) {
+    const data = pages[run];
+    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
+      const pfn = start + i;
+      if (!data) {
+        head[row] = -1;
+        continue;
+      }
+      const at = i * bytes;
+      if ((u32(data, at + headAt) & 1) === 1) {
+        const address = vmemmap + BigInt(pfn) * BigInt(bytes);
+        const first = headOf(u64(data, at + headAt), address, vmemmap, bytes);
+        head[row] = first ?? -1;
+        if (first !== undefined) large.add(first);
+      } else {
+        head[row] = pfn;
+        const word = headBit < 32 ? u32(data, at + flags) : u32(data, at + flags + 4);
+        if ((word >>> (headBit & 31)) & 1) large.add(pfn);
+      }
+    }
+  }
+  return large;
+}
+
+/**
+ * The head of a tail page. `compound_head` is the head's address plus 1; `compound_info` of 7.x with a struct page of a power
+ * of two is a mask plus 1, applied to the tail's own address (include/linux/page-flags.h _compound_head). A mask has all
+ * upper bits set, so as a number it lies above every page of the map, where no head can be.
+ */
+function headOf(info: bigint, page: bigint, vmemmap: bigint, bytes: number): number | undefined {
+  const value = info - 1n;
+  const address = value > page ? page & value : value;
+  if (address < vmemmap || address > page || (address - vmemmap) % BigInt(bytes) !== 0n) return undefined;
+  return Number((address - vmemmap) / BigInt(bytes));
+}
+
+interface LargeFolio {
+  readonly data: Uint8Array;
+  readonly pages: number;
+  readonly hugetlb: boolean;
+}
+
+async function readHeads(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  heads: ReadonlySet<number>,
+): Promise<Map<number, LargeFolio>> {
+  const { nrPages, bytes, hugeIndex } = layout.folio;
+  const list = [...heads];
+  const read = await memory.read(
+    list.map(pfn => ({ address: layout.page.vmemmap + BigInt(pfn) * BigInt(layout.page.bytes), bytes })),
+  );
+  const folios = new Map<number, LargeFolio>();
+  for (const [i, pfn] of list.entries()) {
+    const data = read[i];
+    if (!data) continue;
+    const pages =
+      nrPages.kind === 'order'
+        ? 2 ** ((data[nrPages.at] ?? 0) & 0xff)
+        : nrPages.size === 8
+          ? (safeU64(data, nrPages.at) ?? 0)
+          : u32(data, nrPages.at);
+    if (pages > 1 && pages <= MAX_FOLIO_PAGES)
+      folios.set(pfn, {
+        data,
+        pages,
+        hugetlb: hugeIndex !== undefined && data[hugeIndex.destructor] === hugeIndex.hugetlb,
+      });
+  }
+  return folios;
+}
+
+async function readOwners(
+  memory: KernelMemory,
+  layout: KernelLayout,
+  mappings: readonly bigint[],
+): Promise<(PageOwner | undefined)[]> {
+  const { addressSpace, inode, superBlock } = layout;
+  const pointer = (data: Uint8Array | undefined, at = 0) => (data ? u64(data, at) : 0n);
+  const hosts = await memory.read(mappings.map(m => ({ address: m + BigInt(addressSpace.host), bytes: 8 })));
+  const inodeBytes = Math.max(inode.ino, inode.superBlock) + 8;
+  const inodes = await memory.read(hosts.map(host => ({ address: pointer(host), bytes: inodeBytes })));
+  const sbBytes = Math.max(superBlock.dev, superBlock.magic) + 8;
+  const supers = await memory.read(
+    inodes.map(data => ({ address: pointer(data, inode.superBlock), bytes: sbBytes })),
+  );
+  return mappings.map((_, i) => {
+    const [data, sb] = [inodes[i], supers[i]];
+    const number = data && safeU64(data, inode.ino);
+    if (!sb || number === undefined) return undefined;
+    return {
+      inode: number,
+      dev: u32(sb, superBlock.dev),
+      hugetlb: safeU64(sb, superBlock.magic) === HUGETLBFS_MAGIC,
+    };
+  });
+}
+
+/**
+ * get_pfnblock_flags_mask of mm/page_alloc.c: pfn → section → usage → bitmap. SPARSEMEM_EXTREME (every 64-bit x86 and arm64
+ * kernel): `mem_section` points to a table of roots, each a page of sections.
+ */
+async function readMigratetypes(
+  memory: KernelMemory,
+  blocks: PageblockLayout,
+  starts: Float64Array,
+  counts: readonly number[],
+  blockOrder: number,
+  out: Int8Array,
+): Promise<void> {
+  const sectionPages = 2 ** blocks.sectionSizeBits / 4096;
+  const perRoot = Math.floor(4096 / blocks.sectionBytes);
+  const blockPages = 2 ** blockOrder;
+  const bitmapBytes = Math.ceil(((sectionPages / blockPages) * blocks.bitsPerBlock) / 8);
+  const wanted = new Set<number>();
+  for (const [run, start] of starts.entries()) {
+    const last = Math.floor((start + (counts[run] ?? 1) - 1) / sectionPages);
+    for (let section = Math.floor(start / sectionPages); section <= last; section++) wanted.add(section);
+  }
+  const sections = [...wanted];
+  const bitmaps = new Map<number, Uint8Array>();
+  const [rootTable] = await memory.read([{ address: blocks.memSection, bytes: 8 }]);
+  if (!rootTable) return;
+  const roots = await memory.read(
+    sections.map(section => ({
+      address: u64(rootTable, 0) + BigInt(Math.floor(section / perRoot) * 8),
+      bytes: 8,
+    })),
+  );
+  const structs = await memory.read(
+    sections.map((section, i) => ({
+      address: (roots[i] ? u64(roots[i], 0) : 0n) + BigInt((section % perRoot) * blocks.sectionBytes),
+      bytes: blocks.sectionBytes,
+    })),
+  );
+  const read = await memory.read(
+    structs.map(data => ({
+      address: (data ? u64(data, blocks.usage) : 0n) + BigInt(blocks.flags),
+      bytes: bitmapBytes,
+    })),
+  );
+  for (const [i, section] of sections.entries()) {
+    const data = read[i];
+    if (data) bitmaps.set(section, data);
+  }
+  let row = 0;
+  for (const [run, start] of starts.entries()) {
+    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
+      const pfn = start + i;
+      const bitmap = bitmaps.get(Math.floor(pfn / sectionPages));
+      if (bitmap) out[row] = typeOf(blocks, bitmap, Math.floor((pfn % sectionPages) / blockPages));
+    }
+  }
+}
+
+function typeOf(blocks: PageblockLayout, bitmap: Uint8Array, block: number): number {
+  const bit = block * blocks.bitsPerBlock;
+  const bits = (u32(bitmap, bit >>> 3) >>> (bit & 7)) & (2 ** blocks.bitsPerBlock - 1);
+  if (blocks.isolateBit !== undefined && (bits >>> blocks.isolateBit) & 1) {
+    for (const [value, name] of blocks.types) if (name === 'Isolate') return value;
+  }
+  return bits & blocks.typeMask;
+}
