@@ -2,34 +2,49 @@
  * The one file that knows where the addon is, and the whole contract of what it does. The addon does system calls and
  * merges equal neighbours; it knows no policy. Every call runs on a pool thread, in chunks, and can be cancelled.
  * Arrays come back in buffers that V8 allocated (Electron refuses external ones).
+ *
+ * A descriptor that is passed in is duplicated before the call returns, so the caller may close its own at once.
+ * Every failure is a rejection: a NativeError for a system call, a TypeError or RangeError (with `code`) for arguments.
  */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** What a failed system call rejects with. */
 export interface NativeError extends Error {
   /** e.g. `EACCES`; `ECANCELED` after an abort. */
   readonly code: string;
+  /** As in errno.h: positive, where Node's own errors are negative. */
   readonly errno: number;
   readonly syscall: string;
-  /** The path or `fd N` that it was about. */
+  /** The path, `fd N` or `pid N` that it was about. */
   readonly path: string;
 }
 
 export interface ScanOptions {
   /** Abort rejects the promise with code ECANCELED at the next chunk. */
   readonly signal?: AbortSignal;
-  /** Called on the JS thread, at most once a chunk; units are those of `count`. */
+  /**
+   * Called on the JS thread, at most once a chunk and some hundred times a call; `done` only grows and ends at `total`.
+   * Units: entries, bytes (readBytes) or descriptors (listFds). If it throws, the call is aborted and rejects with that.
+   */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Ranges of entries of a file that holds one u64 an entry: entry `first[i]` and the `count[i] - 1` after it. */
+/**
+ * Ranges of entries of a file that holds one u64 an entry: entry `first[i]` and the `count[i] - 1` after it. Any order,
+ * may overlap; whole numbers whose sums stay below 2^53. Rising neighbours are read together.
+ */
 export interface EntryRanges {
   readonly first: Float64Array;
   readonly count: Float64Array;
 }
 
 /**
- * Merged runs of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). Entries are merged while bits 55..63
- * are equal and the PFN field either grows by one (present), stays 0 (hidden or hole), or is equal (swap).
+ * Merged runs of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst; fs/proc/task_mmu.c, pagemap_read).
+ * Entries are merged while bits 55..63 are equal and the PFN field either grows by one (present), stays 0 (hidden or
+ * hole), or is equal (swap). So page `i` of a run has PFN `frame + i` if it is present and `frame` is not 0, else its
+ * PFN field is `frame`. Runs follow the order of the ranges and never reach from one range into the next.
  */
 export interface PageRuns {
   /** Virtual page number (address / page size) of the first page. */
@@ -39,20 +54,28 @@ export interface PageRuns {
   readonly frame: Float64Array;
   /** Bits 55..63 shifted down by 55: bit 8 present, 7 swapped, 6 file or shared, 1 exclusive, 0 soft-dirty. */
   readonly flags: Uint16Array;
-  /** Entries the file ended before (a range past the address space), not included above. */
+  /** Entries the file ended before (past the address space, or the process is gone), not included above. */
   readonly missing: number;
 }
 
-/** Merged runs of equal values of /proc/kpageflags, /proc/kpagecount or /proc/kpagecgroup. */
+/**
+ * Merged runs of equal values of /proc/kpageflags, /proc/kpagecount or /proc/kpagecgroup (fs/proc/page.c), in the order
+ * of the ranges and never across two of them.
+ */
 export interface ValueRuns {
   /** PFN of the first page. */
   readonly page: Float64Array;
   readonly count: Float64Array;
   readonly value: BigUint64Array;
+  /** As in PageRuns: here entries past the last PFN. */
   readonly missing: number;
 }
 
-/** Byte ranges of any file, as scattered reads: kernel memory through /proc/kcore. */
+/**
+ * Byte ranges of any file, as scattered reads: kernel memory through /proc/kcore (fs/proc/kcore.c). Any order, may
+ * overlap, 2^30 bytes in all (else RangeError). Near neighbours are read together, bytes between them included; what
+ * is reported of each range is as if it had been read alone.
+ */
 export interface ByteRanges {
   readonly offset: BigUint64Array;
   readonly length: Uint32Array;
@@ -62,11 +85,14 @@ export interface Bytes {
   readonly data: Uint8Array;
   /** Bytes that were really read of each range. */
   readonly read: Uint32Array;
-  /** 0, or the errno that ended a range early (EFAULT where kernel memory went away). */
+  /**
+   * 0 (also where the file ended: `read` is short then), or the errno that ended a range early: EFAULT where kernel
+   * memory went away, EINVAL for offsets no file can have.
+   */
   readonly errno: Int32Array;
 }
 
-/** The open files of a process, one row an fd. */
+/** The open files of a process (fs/proc/fd.c), one row an fd, in the order of the directory. */
 export interface FdTable {
   readonly fd: Int32Array;
   /** Where the link points, e.g. `/dmabuf:`, `/memfd:x (deleted)`. Bytes that are no UTF-8 are replaced. */
@@ -81,17 +107,144 @@ export interface FdTable {
   readonly errno: Int32Array;
 }
 
+/** The addon. Use `loadNative()`. */
 export interface Native {
+  /** Reads and merges a pagemap. PFNs are visible when the *opener* of `fd` had CAP_SYS_ADMIN. */
   readPageRuns(fd: number, ranges: EntryRanges, options?: ScanOptions): Promise<PageRuns>;
+  /** Reads and merges a file of /proc/kpage*, whose entries are indexed by PFN. */
   readValueRuns(fd: number, ranges: EntryRanges, options?: ScanOptions): Promise<ValueRuns>;
+  /** Rejects only for a bad descriptor or arguments: what a range ran into is in its row. */
   readBytes(fd: number, ranges: ByteRanges, options?: ScanOptions): Promise<Bytes>;
   /**
    * Lists `directory` (a /proc/PID/fd) and stats the links whose text begins with one of `prefixes`; the others are left
-   * out. An empty `prefixes` keeps all.
+   * out. An empty `prefixes` keeps all. A link that cannot be read is kept: it might have been one of them.
    */
   listFds(directory: string, prefixes: readonly string[], options?: ScanOptions): Promise<FdTable>;
-  /** pidfd_open(2), close-on-exec. The caller closes it (fs.closeSync). */
+  /** pidfd_open(2), close-on-exec; ESRCH when there is no such process. The caller closes it (fs.closeSync). */
   pidfdOpen(pid: number): Promise<number>;
-  /** pidfd_getfd(2): a duplicate of `targetFd` of that process, close-on-exec. The caller closes it. */
+  /**
+   * pidfd_getfd(2): a duplicate of `targetFd` of that process, close-on-exec. EBADF when it has no such descriptor,
+   * EPERM without ptrace access. The caller closes it.
+   */
   pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
+}
+
+type Progress = (done: number, total: number) => void;
+
+/** What the .node file exports. `id` names a call that may be cancelled; arguments are checked there. */
+interface Addon {
+  readPageRuns(
+    fd: number,
+    first: Float64Array,
+    count: Float64Array,
+    id?: number,
+    progress?: Progress,
+  ): Promise<PageRuns>;
+  readValueRuns(
+    fd: number,
+    first: Float64Array,
+    count: Float64Array,
+    id?: number,
+    progress?: Progress,
+  ): Promise<ValueRuns>;
+  readBytes(
+    fd: number,
+    offset: BigUint64Array,
+    length: Uint32Array,
+    id?: number,
+    progress?: Progress,
+  ): Promise<Bytes>;
+  listFds(directory: string, prefixes: readonly string[], id?: number, progress?: Progress): Promise<FdTable>;
+  pidfdOpen(pid: number): Promise<number>;
+  pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
+  cancel(id: number): void;
+}
+
+let loaded: Native | undefined;
+
+/**
+ * Loads the addon, once: the file that PINSCOPE_ADDON names, else the one that was built for this source tree or bundle.
+ * Throws an Error that says what to run when there is none; a file that is there but does not load throws its own error.
+ */
+export function loadNative(): Native {
+  loaded ??= wrap(createRequire(here())(findAddon()) as Addon);
+  return loaded;
+}
+
+/** Tells the failure of a system call from a mistake in the arguments. */
+export function isNativeError(error: unknown): error is NativeError {
+  return error instanceof Error && 'syscall' in error && 'errno' in error && 'code' in error;
+}
+
+/** The URL of this file or of the bundle that it went into. A CommonJS bundle may have none. */
+function here(): string {
+  return import.meta.url ?? pathToFileURL(process.argv[1] ?? process.execPath).href;
+}
+
+function findAddon(): string {
+  const override = process.env.PINSCOPE_ADDON;
+  if (override) return override;
+  const from = here();
+  const places = from.endsWith('/native/index.ts')
+    ? ['./build/pinscope.node']
+    : ['../native/pinscope.node', '../../native/build/pinscope.node'];
+  const files = places.map(place => fileURLToPath(new URL(place, from)));
+  const file = files.find(path => existsSync(path));
+  if (file === undefined) {
+    throw new Error(`The native addon is not built (looked for ${files.join(' and ')}): run npm run setup.`);
+  }
+  return file;
+}
+
+function wrap(addon: Addon): Native {
+  let lastId = 0;
+
+  /** Runs one call with an id and a progress function that must not throw into the addon. */
+  async function call<T>(
+    options: ScanOptions | undefined,
+    start: (id?: number, progress?: Progress) => Promise<T>,
+  ): Promise<T> {
+    const { signal, onProgress } = options ?? {};
+    if (signal === undefined && onProgress === undefined) return start();
+    const id = ++lastId;
+    const cancel = () => addon.cancel(id);
+    let thrown: { error: unknown } | undefined;
+    const progress =
+      onProgress &&
+      ((done: number, total: number) => {
+        if (thrown !== undefined) return;
+        try {
+          onProgress(done, total);
+        } catch (error) {
+          thrown = { error };
+          cancel();
+        }
+      });
+    const result = start(id, progress);
+    // Also when it is aborted already, so that arguments are checked and the error is the same.
+    if (signal?.aborted) cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const value = await result;
+      if (thrown !== undefined) throw thrown.error;
+      return value;
+    } catch (error) {
+      throw thrown === undefined ? error : thrown.error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  return {
+    readPageRuns: (fd, { first, count }, options) =>
+      call(options, (id, progress) => addon.readPageRuns(fd, first, count, id, progress)),
+    readValueRuns: (fd, { first, count }, options) =>
+      call(options, (id, progress) => addon.readValueRuns(fd, first, count, id, progress)),
+    readBytes: (fd, { offset, length }, options) =>
+      call(options, (id, progress) => addon.readBytes(fd, offset, length, id, progress)),
+    listFds: (directory, prefixes, options) =>
+      call(options, (id, progress) => addon.listFds(directory, prefixes, id, progress)),
+    pidfdOpen: async pid => addon.pidfdOpen(pid),
+    pidfdGetfd: async (pidfd, targetFd) => addon.pidfdGetfd(pidfd, targetFd),
+  };
 }
