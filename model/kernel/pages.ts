@@ -1,3 +1,4 @@
+import { consecutive, lastAtOrBelow } from '../ascending.ts';
 import { safeU64, u32, u64 } from './bytes.ts';
 import type { KernelLayout, PageblockLayout } from './layout.ts';
 import type { KernelMemory, MemoryRange } from './memory.ts';
@@ -40,13 +41,7 @@ export class PageFacts {
 
   /** Row of a PFN that was asked for. */
   slot(pfn: number): number {
-    let low = 0;
-    let high = this.starts.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if ((this.starts[middle] ?? Infinity) <= pfn) low = middle;
-      else high = middle - 1;
-    }
+    const low = lastAtOrBelow(this.starts, pfn);
     return (this.rows[low] ?? 0) + pfn - (this.starts[low] ?? 0);
   }
 }
@@ -62,7 +57,7 @@ export async function readPageFacts(
   pfns: readonly Float64Array[],
   blockOrder: number | undefined,
 ): Promise<PageFacts> {
-  const { starts, rows, counts, total } = mergeRuns(pfns);
+  const { starts, rows, counts, total } = distinctRuns(pfns);
   const head = new Float64Array(total);
   const folioPages = new Uint32Array(total);
   const owner = new Int32Array(total).fill(-2);
@@ -121,41 +116,29 @@ function indexOf(table: Map<bigint, number>, key: bigint): number {
   return index;
 }
 
-/** Distinct PFNs as ascending runs. */
-function mergeRuns(pfns: readonly Float64Array[]) {
+/** Distinct PFNs as runs, and the row at which each run begins. */
+function distinctRuns(pfns: readonly Float64Array[]) {
   const all = new Float64Array(pfns.reduce((sum, list) => sum + list.length, 0));
   let filled = 0;
   for (const list of pfns) {
     all.set(list, filled);
     filled += list.length;
   }
-  all.sort();
-  const starts: number[] = [];
-  const counts: number[] = [];
-  let last = Number.NaN;
-  for (const pfn of all) {
-    if (pfn === last) continue;
-    if (pfn === last + 1) counts[counts.length - 1] = (counts[counts.length - 1] ?? 0) + 1;
-    else {
-      starts.push(pfn);
-      counts.push(1);
-    }
-    last = pfn;
-  }
+  const { first: starts, count: counts } = consecutive(all.sort());
   const rows = new Float64Array(starts.length);
   let total = 0;
   for (const [i, count] of counts.entries()) {
     rows[i] = total;
     total += count;
   }
-  return { starts: Float64Array.from(starts), rows, counts, total };
+  return { starts, rows, counts, total };
 }
 
 async function readPages(
   memory: KernelMemory,
   layout: KernelLayout,
   starts: Float64Array,
-  counts: readonly number[],
+  counts: Float64Array,
 ): Promise<(Uint8Array | undefined)[]> {
   const { bytes, vmemmap } = layout.page;
   const pieces: (MemoryRange & { run: number; at: number })[] = [];
@@ -167,7 +150,7 @@ async function readPages(
     }
   }
   const read = await memory.read(pieces);
-  const runs: (Uint8Array | undefined)[] = counts.map(count =>
+  const runs: (Uint8Array | undefined)[] = Array.from(counts, count =>
     count * bytes <= PIECE_BYTES ? undefined : new Uint8Array(count * bytes),
   );
   const broken = new Set<number>();
@@ -184,7 +167,7 @@ async function readPages(
 function decodeHeads(
   layout: KernelLayout,
   starts: Float64Array,
-  counts: readonly number[],
+  counts: Float64Array,
   pages: readonly (Uint8Array | undefined)[],
   head: Float64Array,
 ): Set<number> {
@@ -297,7 +280,7 @@ async function readMigratetypes(
   memory: KernelMemory,
   blocks: PageblockLayout,
   starts: Float64Array,
-  counts: readonly number[],
+  counts: Float64Array,
   blockOrder: number,
   out: Int8Array,
 ): Promise<void> {
