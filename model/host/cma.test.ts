@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { fixture, fixtureFiles, hosts } from '../../test/fixtures.ts';
+import { ParseError } from '../parse-error.ts';
+import { parseCma } from './cma.ts';
+import { parseMeminfo } from './meminfo.ts';
+
+const SYSFS = '/sys/kernel/mm/cma/reserved';
+const DEBUGFS = '/sys/kernel/debug/cma';
+
+test('sysfs alone, and with debugfs', () => {
+  const sysfs: [string, string][] = [
+    [`${SYSFS}/total_pages`, '196608\n'],
+    [`${SYSFS}/available_pages`, '196000\n'],
+    [`${SYSFS}/alloc_pages_success`, '0\n'],
+  ];
+  const area = { name: 'reserved', totalPages: 196608, availablePages: 196000 };
+  expect(parseCma(new Map(sysfs))).toEqual([{ ...area, basePfn: null }]);
+  expect(parseCma(new Map([...sysfs, [`${DEBUGFS}/reserved/base_pfn`, '1048576\n']]))).toEqual([
+    { ...area, basePfn: 1048576 },
+  ]);
+  expect(
+    parseCma(new Map([...sysfs, [`${DEBUGFS}/reserved/ranges/0/base_pfn`, '1048576\n']]))[0]?.basePfn,
+  ).toBe(1048576);
+  expect(
+    parseCma(
+      new Map([
+        ...sysfs,
+        [`${DEBUGFS}/reserved/base_pfn`, '1048576\n'],
+        [`${DEBUGFS}/reserved/ranges/0/base_pfn`, '1048576\n'],
+        [`${DEBUGFS}/reserved/ranges/1/base_pfn`, '2097152\n'],
+      ]),
+    )[0]?.basePfn,
+  ).toBeNull();
+});
+
+test('kernels before 6.10 have the total in debugfs only', () => {
+  const success: [string, string] = [`${SYSFS}/alloc_pages_success`, '0\n'];
+  expect(
+    parseCma(
+      new Map([
+        success,
+        [`${DEBUGFS}/cma-reserved/count`, '4096\n'],
+        [`${DEBUGFS}/cma-reserved/base_pfn`, '8192\n'],
+      ]),
+    ),
+  ).toEqual([{ name: 'reserved', totalPages: 4096, availablePages: null, basePfn: 8192 }]);
+  expect(() => parseCma(new Map([success]))).toThrow(ParseError);
+  expect(() => parseCma(new Map([[`${SYSFS}/total_pages`, 'many\n']]))).toThrow(ParseError);
+});
+
+test.each(hosts)('%s: areas are what meminfo counts', host => {
+  const areas = parseCma(
+    new Map([...fixtureFiles(host, '/sys/kernel/mm/cma'), ...fixtureFiles(host, '/sys/kernel/debug/cma')]),
+  );
+  const total = parseMeminfo(fixture(host, '/proc/meminfo')).bytes.get('CmaTotal') ?? 0n;
+  expect(areas.reduce((sum, area) => sum + BigInt(area.totalPages) * 4096n, 0n)).toBe(total);
+});
