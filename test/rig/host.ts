@@ -12,19 +12,20 @@ export class RigError extends Error {
   override name = 'RigError';
 }
 
-/** The repository's root, found upwards from this file, so that it holds for the sources and for a bundle. */
+/**
+ * The repository's root: `$PINSCOPE_ROOT`, else the nearest directory above this file (a source or a bundle in
+ * dist) that has Pinscope's package.json.
+ */
 export function projectRoot(): string {
+  if (process.env.PINSCOPE_ROOT) return process.env.PINSCOPE_ROOT;
   let dir = dirname(fileURLToPath(import.meta.url));
   for (;;) {
     const manifest = join(dir, 'package.json');
     if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'pinscope') return dir;
     const parent = dirname(dir);
-    if (parent === dir) break;
+    if (parent === dir) throw new RigError('The rig could not find the Pinscope source tree it belongs to.');
     dir = parent;
   }
-  // A scratch bundle outside the tree is run from inside it.
-  if (existsSync(join(process.cwd(), 'test/rig/kernel-6.1-page-refs.config'))) return process.cwd();
-  throw new RigError('The rig could not find the Pinscope source tree it belongs to.');
 }
 
 /**
