@@ -33,7 +33,7 @@ test('sysfs alone, and with debugfs', () => {
   ).toBeNull();
 });
 
-test('kernels before 6.10 have the total in debugfs only', () => {
+test('kernels that have the total in debugfs only', () => {
   const success: [string, string] = [`${SYSFS}/alloc_pages_success`, '0\n'];
   expect(
     parseCma(
@@ -46,6 +46,14 @@ test('kernels before 6.10 have the total in debugfs only', () => {
   ).toEqual([{ name: 'reserved', totalPages: 4096, availablePages: null, basePfn: 8192 }]);
   expect(() => parseCma(new Map([success]))).toThrow(ParseError);
   expect(() => parseCma(new Map([[`${SYSFS}/total_pages`, 'many\n']]))).toThrow(ParseError);
+});
+
+test('the newline in the name of an unnamed area', () => {
+  const files = new Map([
+    ['/sys/kernel/mm/cma/cma0\n/total_pages', '4096\n'],
+    ['/sys/kernel/debug/cma/cma0\n/base_pfn', '8192\n'],
+  ]);
+  expect(parseCma(files)).toEqual([{ name: 'cma0', totalPages: 4096, availablePages: null, basePfn: 8192 }]);
 });
 
 test.each(hosts)('%s: areas are what meminfo counts', host => {

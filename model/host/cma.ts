@@ -3,14 +3,15 @@ import type { CmaArea } from '../snapshot.ts';
 
 const format: Format = new Format('cma');
 const SYSFS = /\/mm\/cma\/([^/]+)\/(\w+)$/;
-/** Directories were called `cma-NAME` before 6.0, or `NAME`; areas of several ranges have one directory each. */
+/** The directory of an area is `NAME`, on older kernels `cma-NAME`; one of several ranges has a directory each in it. */
 const DEBUGFS = /\/debug\/cma\/(?:cma-)?([^/]+)\/((?:ranges\/\d+\/)?\w+)$/;
 
 /**
  * The areas of /sys/kernel/mm/cma/NAME (mm/cma_sysfs.c) and, where debugfs could be read, /sys/kernel/debug/cma/NAME
  * (mm/cma_debug.c), by the full paths of their files. Counts are pages.
- * - sysfs has `total_pages` and `available_pages` since 6.10; before, debugfs `count` is the total.
- * - `base_pfn` only comes from debugfs, decimal. An area of several ranges (since 6.15) has no single one: `null`.
+ * - Kernels whose sysfs has no `total_pages` and `available_pages` (6.1) have the total in debugfs, `count`.
+ * - `base_pfn` only comes from debugfs, decimal. An area of several ranges has no single one: `null`.
+ * - cma_init_reserved_mem() calls an unnamed area `cma%d\n`: the newline is part of the directory's name and dropped here.
  * No files, no areas: a kernel without CMA, or none configured.
  */
 export function parseCma(files: Files): CmaArea[] {
@@ -18,7 +19,8 @@ export function parseCma(files: Files): CmaArea[] {
   for (const [path, text] of files) {
     const match = SYSFS.exec(path) ?? DEBUGFS.exec(path);
     if (!match) continue;
-    const [, name = '', file = ''] = match;
+    const [, directory = '', file = ''] = match;
+    const name = directory.replace(/\n$/, '');
     const area = areas.get(name) ?? new Map<string, string>();
     areas.set(name, area);
     area.set(file, text);

@@ -35,7 +35,7 @@ export function parseSmaps(text: string): SmapsVma[] {
       return format.kiloBytes(value, key, vmaLine);
     };
     const flags = fields.get('VmFlags');
-    if (flags === undefined || !/^(?:[a-z?]{2} )*(?:[a-z?]{2})?$/.test(flags))
+    if (flags === undefined || !/^(?:[a-z0-9?]{2} )*(?:[a-z0-9?]{2})?$/.test(flags))
       throw format.error('VmFlags of two letters', flags ?? '', vmaLine);
     result.push({
       ...vma,
