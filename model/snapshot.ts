@@ -136,7 +136,7 @@ export interface RamBackend {
   readonly id: string | null;
   readonly inode: number;
   readonly sizeBytes: number;
-  readonly pageSizeBytes: number;
+  readonly pageSizeBytes: number | null;
   /** false: mapped private, so the guest writes to pages that udmabuf never sees. */
   readonly share: boolean;
   /** The memfd carries F_SEAL_SHRINK; null when it could not be asked. */

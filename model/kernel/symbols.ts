@@ -8,7 +8,7 @@ import type { KernelMemory } from './memory.ts';
  * the tables are 3 MB. VMCOREINFO says where they are since 5fd8fea935a1 ("vmcoreinfo: include kallsyms symbols", 6.0).
  */
 
-/** Name → kernel address. A wanted symbol that the kernel lacks is simply not there. */
+/** Name → kernel address. A wanted symbol that the kernel lacks, or has twice (statics of two files), is not there. */
 export type Symbols = ReadonlyMap<string, bigint>;
 
 const TOKENS = 256;
@@ -105,10 +105,11 @@ async function findNames(
     [...wanted].map(name => ((name.length + 1) << 8) | name.charCodeAt(name.length - 1)),
   );
   const found = new Map<string, number>();
+  const twice = new Map<string, number>();
   let data = new Uint8Array(0);
   let fetched = 0;
   let at = 0;
-  for (let row = 0; row < count && found.size < wanted.size; row++) {
+  for (let row = 0; row < count; row++) {
     if (data.length - at < 0x4002) {
       const [chunk] = await memory.read([{ address: namesAt + BigInt(fetched), bytes: CHUNK_BYTES }]);
       if (!chunk) {
@@ -141,10 +142,10 @@ async function findNames(
       let name = '';
       for (let i = at; i < end; i++) name += tokens[data[i] ?? 0];
       name = name.slice(1);
-      // Static symbols may share a name; the first is kept, and who depends on one verifies what it finds there.
-      if (wanted.has(name) && !found.has(name)) found.set(name, row);
+      if (wanted.has(name)) (found.has(name) ? twice : found).set(name, row);
     }
     at = end;
   }
+  for (const name of twice.keys()) found.delete(name);
   return found;
 }

@@ -1,0 +1,27 @@
+/** Exit codes, as `pinscope --help` prints them. Scripts depend on them. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  noProcess: 3,
+  raced: 4,
+} as const;
+
+export const EXIT_HELP = `
+Exit status:
+  0  shown
+  1  something else failed; the message says what
+  2  wrong usage
+  3  no such process, or the name fits none or several
+  4  the process ended, or its pid went to another, while it was read
+`;
+
+/** An end that the user is told about in one sentence. */
+export class CliError extends Error {
+  constructor(
+    message: string,
+    readonly code: number,
+  ) {
+    super(message);
+  }
+}

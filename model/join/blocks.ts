@@ -1,0 +1,45 @@
+import { lastAtOrBelow } from '../ascending.ts';
+import type { MemoryBlockState, Resource } from '../snapshot.ts';
+
+/**
+ * Memory blocks with the pages that resources hold in them. A page that several entries or resources hold counts once.
+ * `pinnedPages` is `null` everywhere as soon as one udmabuf's pages are unknown: a lower bound would read as a count.
+ */
+export function heldBlocks(
+  blocks: readonly Omit<MemoryBlockState, 'pinnedPages' | 'heldBy'>[],
+  blockPages: number,
+  resources: readonly Resource[],
+): MemoryBlockState[] {
+  const unknown = resources.some(
+    ({ exporter, pages }) => pages === null && (exporter ?? 'udmabuf') === 'udmabuf',
+  );
+  if (unknown) return blocks.map(block => ({ ...block, pinnedPages: null, heldBy: [] }));
+  const starts = Float64Array.from(blocks, ({ startPfn }) => startPfn);
+  const counts = blocks.map(() => 0);
+  const holders = blocks.map(() => new Set<number>());
+  const runs = resources
+    .flatMap(
+      ({ inode, pages }) => pages?.runs.map(({ pfn, count }) => ({ inode, pfn, end: pfn + count })) ?? [],
+    )
+    .sort((a, b) => a.pfn - b.pfn);
+  let counted = 0;
+  for (const { inode, pfn, end } of runs) {
+    let at = pfn;
+    while (at < end) {
+      const i = lastAtOrBelow(starts, at);
+      const start = starts[i] ?? Number.NaN;
+      const stop = Math.min(end, start + blockPages);
+      // A page in no block (its block has another size, or sysfs hides it) belongs to none.
+      if (!(start <= at && at < stop)) break;
+      holders[i]?.add(inode);
+      counts[i] = (counts[i] ?? 0) + Math.max(0, stop - Math.max(at, counted));
+      at = stop;
+    }
+    counted = Math.max(counted, end);
+  }
+  return blocks.map((block, i) => ({
+    ...block,
+    pinnedPages: counts[i] ?? 0,
+    heldBy: [...(holders[i] ?? [])].sort((a, b) => a - b),
+  }));
+}

@@ -1,0 +1,86 @@
+import { parseCma } from '../model/host/cma.ts';
+import { parseHugepages } from '../model/host/hugepages.ts';
+import { type MemoryBlocks, parseMemoryBlocks } from '../model/host/memory-blocks.ts';
+import { type PageTypeInfo, parsePageTypeInfo } from '../model/host/pagetypeinfo.ts';
+import { follPin, parseVmstat } from '../model/host/vmstat.ts';
+import { parseZoneinfo } from '../model/host/zoneinfo.ts';
+import { Format } from '../model/lines.ts';
+import { absent, type Reading } from '../model/reading.ts';
+import type { CmaArea, HostState, HugetlbPool, ZoneState } from '../model/snapshot.ts';
+import { type HostFiles, understood } from './files.ts';
+import type { SourceLog } from './sources.ts';
+
+/** The machine's own counters; cheap enough for every sample. */
+export interface HostReadings {
+  readonly release: Reading<string>;
+  readonly zones: Reading<ZoneState[]>;
+  readonly pageTypes: Reading<PageTypeInfo>;
+  readonly hugetlb: Reading<HugetlbPool[]>;
+  readonly cma: Reading<CmaArea[]>;
+  readonly blocks: Reading<MemoryBlocks>;
+  readonly follPin: Reading<NonNullable<HostState['follPin']>>;
+  readonly udmabuf: HostState['udmabuf'];
+}
+
+const HUGEPAGES = '/sys/kernel/mm/hugepages';
+const NODES = '/sys/devices/system/node';
+const CMA = '/sys/kernel/mm/cma';
+const CMA_DEBUG = '/sys/kernel/debug/cma';
+const BLOCKS = '/sys/devices/system/memory';
+const PARAMETERS = '/sys/module/udmabuf/parameters';
+
+export function readHost(files: HostFiles, log: SourceLog): HostReadings {
+  const parameter = (name: string) =>
+    log.of(`udmabuf ${name}`, () =>
+      files.parsed(`${PARAMETERS}/${name}`, text => new Format(name).single(text, 'a whole number')),
+    );
+  const listLimit = parameter('list_limit');
+  const sizeLimitMb = parameter('size_limit_mb');
+  return {
+    release: understood(files.text('/proc/sys/kernel/osrelease'), text => text.trim()),
+    zones: log.of('zoneinfo', () => files.parsed('/proc/zoneinfo', parseZoneinfo)),
+    pageTypes: log.of('pagetypeinfo', () => files.parsed('/proc/pagetypeinfo', parsePageTypeInfo)),
+    hugetlb: log.of('hugepages', () => readHugepages(files)),
+    cma: log.of('cma', () => readCma(files)),
+    blocks: log.of('memory-blocks', () => readBlocks(files)),
+    follPin: log.of('vmstat', () => readFollPin(files)),
+    udmabuf: {
+      device: log.of('/dev/udmabuf', () => files.usable('/dev/udmabuf')).state,
+      listLimit: listLimit.state === 'ok' ? listLimit.value : null,
+      sizeLimitMb: sizeLimitMb.state === 'ok' ? sizeLimitMb.value : null,
+    },
+  };
+}
+
+function readHugepages(files: HostFiles): Reading<HugetlbPool[]> {
+  const wanted = /\/hugepages-\d+kB\/\w+$/;
+  const global = files.tree(HUGEPAGES, wanted, 1);
+  if (global.state !== 'ok') return global as Reading<never>;
+  const nodes = files.tree(NODES, wanted, 3, /\/node(\d+(\/hugepages(\/.*)?)?)?$/);
+  return understood(global, all =>
+    parseHugepages(new Map([...all, ...(nodes.state === 'ok' ? nodes.value : [])])),
+  );
+}
+
+function readCma(files: HostFiles): Reading<CmaArea[]> {
+  const areas = files.tree(CMA, /_pages$/, 1);
+  if (areas.state !== 'ok') return areas as Reading<never>;
+  // Where an area begins is in debugfs, for root alone.
+  const bases = files.tree(CMA_DEBUG, /\/(base_pfn|count)$/, 3);
+  return understood(areas, all => parseCma(new Map([...all, ...(bases.state === 'ok' ? bases.value : [])])));
+}
+
+function readBlocks(files: HostFiles): Reading<MemoryBlocks> {
+  const tree = files.tree(BLOCKS, /\/(block_size_bytes|state|valid_zones|node\d+)$/, 1, /\/memory(\d+)?$/);
+  return understood(tree, all => parseMemoryBlocks(all));
+}
+
+function readFollPin(files: HostFiles): Reading<NonNullable<HostState['follPin']>> {
+  // Reading it folds the per-CPU counters (mm/vmstat.c vmstat_refresh); without the right they lag a little.
+  files.text('/proc/sys/vm/stat_refresh');
+  const counters = files.parsed('/proc/vmstat', text => follPin(parseVmstat(text)));
+  if (counters.state === 'ok' && counters.value === null) {
+    return absent('/proc/vmstat', 'this kernel does not count FOLL_PIN');
+  }
+  return counters as Reading<NonNullable<HostState['follPin']>>;
+}

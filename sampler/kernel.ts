@@ -1,0 +1,118 @@
+import { closeSync, readSync } from 'node:fs';
+import { KallsymsScanner } from '../model/host/kallsyms.ts';
+import { Btf } from '../model/kernel/btf.ts';
+import {
+  eraFromBtf,
+  type KernelLayout,
+  resolveLayout,
+  WANTED_SYMBOLS,
+  WANTED_TYPES,
+} from '../model/kernel/layout.ts';
+import { type Symbols, symbolsFromTables } from '../model/kernel/symbols.ts';
+import { ParseError } from '../model/parse-error.ts';
+import { absent, denied, ok, type Reading } from '../model/reading.ts';
+import type { UdmabufEra } from '../model/snapshot.ts';
+import type { Native } from '../native/index.ts';
+import { type HostFiles, understood } from './files.ts';
+import { Kcore, kcoreFailure } from './kcore.ts';
+
+const BTF_PATH = '/sys/kernel/btf/vmlinux';
+const KALLSYMS_PATH = '/proc/kallsyms';
+
+/** How the running kernel is laid out. Read once: it holds until the next boot. */
+export interface Kernel {
+  readonly btf: Reading<Btf>;
+  readonly era: UdmabufEra | null;
+  readonly evidence: string;
+}
+
+export function readKernel(files: HostFiles): Kernel {
+  const btf = understood(files.bytes(BTF_PATH), data => Btf.parse(data, WANTED_TYPES));
+  if (btf.state === 'ok') return { btf, ...eraFromBtf(btf.value) };
+  return { btf, ...eraFromSymbols(files) };
+}
+
+/** Without BTF: names in /proc/kallsyms are readable by everyone, only addresses are hidden. */
+function eraFromSymbols(files: HostFiles): { era: UdmabufEra | null; evidence: string } {
+  const names = scanKallsyms(files, ['udmabuf_ops', 'udmabuf_ioctl', 'memfd_pin_folios']);
+  if (names.state !== 'ok') return { era: null, evidence: `neither BTF nor ${KALLSYMS_PATH} can be read` };
+  if (!names.value.has('udmabuf_ops') && !names.value.has('udmabuf_ioctl')) {
+    return { era: 'absent', evidence: 'kallsyms has no udmabuf_ioctl' };
+  }
+  return names.value.has('memfd_pin_folios')
+    ? { era: 'folio-pins', evidence: 'kallsyms has memfd_pin_folios' }
+    : { era: 'page-refs', evidence: 'kallsyms has udmabuf_ioctl and no memfd_pin_folios' };
+}
+
+/** Kernel memory, ready to walk. */
+export interface OpenKernel {
+  readonly memory: Kcore;
+  readonly layout: KernelLayout;
+  /** Where the symbols came from. */
+  readonly symbols: string;
+}
+
+/** Opens kernel memory and resolves the layout; the caller closes `memory`. */
+export async function openKernel(
+  files: HostFiles,
+  native: Native,
+  kernel: Kernel,
+): Promise<Reading<OpenKernel>> {
+  if (kernel.btf.state !== 'ok') return kernel.btf as Reading<never>;
+  if (kernel.era === 'absent') return absent(BTF_PATH, 'this kernel has no udmabuf driver (CONFIG_UDMABUF)');
+  const core = Kcore.open(files, native);
+  if (core.state !== 'ok') return core as Reading<never>;
+  const memory = core.value;
+  const resolved = await findLayout(files, memory, kernel.btf.value).catch(asReading);
+  if (resolved.state !== 'ok') memory.close();
+  return resolved;
+}
+
+async function findLayout(files: HostFiles, memory: Kcore, btf: Btf): Promise<Reading<OpenKernel>> {
+  const { vmcoreinfo } = memory.header;
+  let from = 'kallsyms tables in /proc/kcore';
+  let symbols = await symbolsFromTables(memory, vmcoreinfo, WANTED_SYMBOLS);
+  if (!symbols) {
+    from = KALLSYMS_PATH;
+    const scanned = scanKallsyms(files, WANTED_SYMBOLS);
+    if (scanned.state !== 'ok') return scanned as Reading<never>;
+    symbols = scanned.value;
+    if ([...symbols.values()].every(address => address === 0n)) {
+      return denied(KALLSYMS_PATH, 'all addresses read as 0', 'root, with kernel.kptr_restrict below 2');
+    }
+  }
+  const layout = resolveLayout(btf, symbols, vmcoreinfo);
+  if ('missing' in layout) return absent('/proc/kcore', `this kernel lacks ${layout.missing}`);
+  return ok('/proc/kcore', { memory, layout, symbols: from });
+}
+
+function asReading(error: unknown): Reading<never> {
+  return error instanceof ParseError
+    ? absent('/proc/kcore', `not understood: ${error.message}`)
+    : kcoreFailure(error);
+}
+
+/** Name → address from /proc/kallsyms; 0n where it is hidden, or where two symbols share the name. */
+function scanKallsyms(files: HostFiles, wanted: readonly string[]): Reading<Symbols> {
+  const fd = files.open(KALLSYMS_PATH);
+  if (fd.state !== 'ok') return fd as Reading<never>;
+  try {
+    const scanner = new KallsymsScanner(new Set(wanted));
+    const buffer = Buffer.alloc(1 << 20);
+    for (;;) {
+      const read = readSync(fd.value, buffer, 0, buffer.length, null);
+      if (read === 0) break;
+      scanner.push(buffer.toString('latin1', 0, read));
+    }
+    scanner.end();
+    const addresses = [...scanner.found].map(([name, address]): [string, bigint] => [
+      name,
+      typeof address === 'bigint' ? address : 0n,
+    ]);
+    return ok(KALLSYMS_PATH, new Map(addresses));
+  } catch (error) {
+    return error instanceof ParseError ? absent(KALLSYMS_PATH, error.message) : kcoreFailure(error);
+  } finally {
+    closeSync(fd.value);
+  }
+}

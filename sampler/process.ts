@@ -1,0 +1,56 @@
+import { isDmabuf, parseMaps, type Vma } from '../model/proc/maps.ts';
+import { type ProcStat, parseStat } from '../model/proc/stat.ts';
+import { ok, type Reading, raced } from '../model/reading.ts';
+import type { FdTable, Native } from '../native/index.ts';
+import { failure, type HostFiles, understood } from './files.ts';
+
+/** A process for good: a pid comes back, with its start time it does not. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks since boot (/proc/PID/stat field 22). */
+  readonly startTime: bigint;
+}
+
+/** All pids of this /proc. */
+export function listPids(files: HostFiles): Reading<number[]> {
+  return understood(files.names('/proc'), names => names.filter(name => /^\d+$/.test(name)).map(Number));
+}
+
+export function readStat(files: HostFiles, pid: number): Reading<ProcStat> {
+  return files.parsed(`/proc/${pid}/stat`, parseStat);
+}
+
+/** `ok` while the process still is the one that was asked for; what was read in between then belongs to it. */
+export function stillRuns(files: HostFiles, id: ProcessId): Reading<true> {
+  const stat = readStat(files, id.pid);
+  if (stat.state !== 'ok') return stat as Reading<never>;
+  if (stat.value.startTime !== id.startTime) {
+    return raced(stat.source, `process ${id.pid} ended, and its pid now belongs to another process`);
+  }
+  return ok(stat.source, true);
+}
+
+/** The fds of a process whose links begin with one of these; none: all of them. */
+export async function readFds(
+  files: HostFiles,
+  native: Native,
+  pid: number,
+  prefixes: readonly string[],
+): Promise<Reading<FdTable>> {
+  const path = `/proc/${pid}/fd`;
+  try {
+    return ok(path, await native.listFds(files.at(path), prefixes));
+  } catch (error) {
+    return failure(`${path}/`, error);
+  }
+}
+
+/** The mappings of a process; `containing` keeps only lines with that text. */
+export function readMaps(files: HostFiles, pid: number, containing = ''): Reading<Vma[]> {
+  return files.parsed(`/proc/${pid}/maps`, text => parseMaps(text, containing));
+}
+
+/** Mappings of dma-bufs. */
+export function readDmabufMaps(files: HostFiles, pid: number): Reading<Vma[]> {
+  return understood(readMaps(files, pid, '/dmabuf:'), vmas => vmas.filter(vma => isDmabuf(vma.path)));
+}

@@ -1,0 +1,198 @@
+import { parseBufinfo } from '../model/host/bufinfo.ts';
+import { heldBlocks } from '../model/join/blocks.ts';
+import { FrameMap } from '../model/join/frames.ts';
+import { toPageRuns } from '../model/join/pages.ts';
+import type { RamView } from '../model/join/ram.ts';
+import { absent, known, ok, type Reading } from '../model/reading.ts';
+import type { HostState, Resource, Snapshot } from '../model/snapshot.ts';
+import type { HostAccess } from './access.ts';
+import { type HeldBuffer, type HolderScan, scanHolders } from './holders.ts';
+import { type HostReadings, readHost } from './host.ts';
+import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
+import { type KernelBuffer, readPinnedPages } from './pinned-pages.ts';
+import { readStat, stillRuns } from './process.ts';
+import { SourceLog } from './sources.ts';
+import { readTarget } from './target.ts';
+
+/** How far the slow part of a sample has come. */
+export interface SampleProgress {
+  readonly what: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Reads one host. Keeps the kernel's layout and memory open between samples; {@link close} when done. */
+export class Sampler {
+  private kernel: Kernel | undefined;
+  private opened: Reading<OpenKernel> | undefined;
+
+  constructor(private readonly host: HostAccess) {}
+
+  /**
+   * One snapshot of a process: `absent` when there is none of that pid, `raced` when it ended, or its pid went to another,
+   * before or while it was read.
+   * @param startTime of the process that is meant, when it was seen before
+   */
+  async snapshot(
+    pid: number,
+    startTime?: bigint,
+    onProgress: (progress: SampleProgress) => void = () => {},
+  ): Promise<Reading<Snapshot>> {
+    const { files, native } = this.host;
+    const log = new SourceLog();
+    const stat = readStat(files, pid);
+    if (stat.state === 'raced') return absent(stat.source, `there is no process ${pid}`);
+    if (stat.state !== 'ok') return stat as Reading<never>;
+    const id = { pid, startTime: startTime ?? stat.value.startTime };
+    const before = stillRuns(files, id);
+    if (before.state !== 'ok') return before as Reading<never>;
+
+    const takenAt = new Date().toISOString();
+    const host = readHost(files, log);
+    const kernel = this.readKernel(log);
+    const { target, ram } = await readTarget(files, native, stat.value, log);
+    const scan = await log.ofAsync('holders', async () =>
+      ok(
+        '/proc/*/fd, /proc/*/maps',
+        await scanHolders(files, native, undefined, (done, total) =>
+          onProgress({ what: 'looking for holders of dma-bufs', done, total }),
+        ),
+      ),
+    );
+    const { buffers, hidden, processes } = known(scan) as HolderScan;
+    if (hidden > 0) {
+      const detail = `${hidden} of ${processes} processes hide their files from this user: they may hold buffers too`;
+      log.note(
+        'holders',
+        { ...scan, state: 'denied', detail, grant: 'root (CAP_SYS_PTRACE)' } as Reading<never>,
+        0,
+      );
+    }
+    const mine = [...buffers.values()]
+      .filter(({ holders }) => holders.some(holder => holder.pid === pid))
+      .sort((a, b) => a.inode - b.inode);
+    const pages = await this.readPages(pid, mine, ram, host, kernel, log, onProgress);
+    const attached = pages.size > 0 ? new Map() : this.readAttachments(log);
+    const resources = mine.map(buffer =>
+      toResource(buffer, pages.get(buffer.inode), attached.get(buffer.inode)),
+    );
+    const after = stillRuns(files, id);
+    if (after.state !== 'ok') return after as Reading<never>;
+    return ok('snapshot', {
+      schema: 'pinscope.snapshot/1',
+      takenAt,
+      host: toHostState(host, kernel, resources),
+      target,
+      resources,
+      findings: [],
+      sources: log.list(),
+    });
+  }
+
+  close(): void {
+    if (this.opened?.state === 'ok') this.opened.value.memory.close();
+    this.opened = undefined;
+  }
+
+  private readKernel(log: SourceLog): Kernel {
+    const started = performance.now();
+    this.kernel ??= readKernel(this.host.files);
+    log.note('btf', this.kernel.btf, performance.now() - started, this.kernel.evidence);
+    return this.kernel;
+  }
+
+  /** Inode → pages; empty where kernel memory cannot be read. */
+  private async readPages(
+    pid: number,
+    mine: readonly HeldBuffer[],
+    ram: RamView,
+    host: HostReadings,
+    kernel: Kernel,
+    log: SourceLog,
+    onProgress: (progress: SampleProgress) => void,
+  ): Promise<Map<number, KernelBuffer>> {
+    onProgress({ what: 'reading kernel memory', done: 0, total: mine.length });
+    const started = performance.now();
+    if (this.opened?.state !== 'ok')
+      this.opened = await openKernel(this.host.files, this.host.native, kernel);
+    log.note('kernel-memory', this.opened, performance.now() - started);
+    if (this.opened.state !== 'ok') return new Map();
+    const inodes = new Set(mine.map(({ inode }) => inode));
+    const request = {
+      kernel: this.opened.value,
+      pid,
+      ram,
+      frames: frameMap(host),
+      blockOrder: known(host.pageTypes)?.pageblockOrder,
+      wanted: (inode: number) => inodes.has(inode),
+    };
+    return known(await readPinnedPages(this.host.files, this.host.native, request, log)) ?? new Map();
+  }
+
+  /** Only where kernel memory did not tell: the kernel takes every buffer's reservation lock to print this. */
+  private readAttachments(log: SourceLog): Map<number, { devices: readonly string[]; count: number }> {
+    const bufinfo = log.of('bufinfo', () =>
+      this.host.files.parsed('/sys/kernel/debug/dma_buf/bufinfo', parseBufinfo),
+    );
+    return new Map((known(bufinfo) ?? []).map(entry => [Number(entry.inode), entry]));
+  }
+}
+
+function frameMap(host: HostReadings): FrameMap | undefined {
+  const zones = known(host.zones);
+  const blocks = known(host.blocks);
+  return zones && new FrameMap(zones, blocks?.blocks, blocks?.blockBytes);
+}
+
+function toResource(
+  held: HeldBuffer,
+  kernel: KernelBuffer | undefined,
+  bufinfo: { devices: readonly string[]; count: number } | undefined,
+): Resource {
+  const createdNs = held.createdNs ?? kernel?.buffer.createdNs ?? null;
+  return {
+    inode: held.inode,
+    sizeBytes: held.sizeBytes ?? kernel?.buffer.sizeBytes ?? null,
+    exporter: held.exporter ?? (kernel?.buffer.isUdmabuf ? 'udmabuf' : null),
+    name: held.name,
+    createdAt: createdNs === null ? null : new Date(Number(createdNs / 1_000_000n)).toISOString(),
+    count: held.count ?? bufinfo?.count ?? null,
+    holders: held.holders,
+    attachments:
+      kernel?.buffer.attachments.map(({ device, mapped }) => ({ device, mapped: mapped ?? null })) ??
+      bufinfo?.devices.map(device => ({ device, mapped: null })) ??
+      null,
+    virtio: null,
+    pages: kernel?.pages
+      ? {
+          source: 'kernel-memory',
+          count: kernel.pages.count,
+          folioBytes: kernel.pages.folioBytes,
+          folios: kernel.pages.folios,
+          pinReferences: kernel.pages.pins,
+          pageReferences: kernel.pages.pageReferences,
+          runs: toPageRuns(kernel.pages.runs),
+        }
+      : null,
+  };
+}
+
+function toHostState(host: HostReadings, kernel: Kernel, resources: readonly Resource[]): HostState {
+  const blocks = known(host.blocks);
+  return {
+    kernel: {
+      release: known(host.release) ?? '',
+      udmabufEra: kernel.era,
+      evidence: kernel.evidence,
+    },
+    pageSize: 4096,
+    memoryBlockBytes: blocks?.blockBytes ?? null,
+    zones: known(host.zones) ?? null,
+    migratetypes: known(host.pageTypes)?.types ?? null,
+    hugetlb: known(host.hugetlb) ?? null,
+    cma: known(host.cma) ?? null,
+    memoryBlocks: blocks ? heldBlocks(blocks.blocks, blocks.blockBytes / 4096, resources) : null,
+    follPin: known(host.follPin) ?? null,
+    udmabuf: host.udmabuf,
+  };
+}

@@ -1,0 +1,258 @@
+import { statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { type FileId, type GuestMapping, RamView, ramMappings, sameFile } from '../model/join/ram.ts';
+import { MAX_LOCKED_MEMORY, parseLimits } from '../model/proc/limits.ts';
+import { isMemfd, type Vma } from '../model/proc/maps.ts';
+import { parseSmaps } from '../model/proc/smaps.ts';
+import type { ProcStat } from '../model/proc/stat.ts';
+import { parseStatus } from '../model/proc/status.ts';
+import { isQemu, parseQemuCommandLine, type QemuCommandLine, splitCmdline } from '../model/qemu/cmdline.ts';
+import { type GuestLayout, matchBackends } from '../model/qemu/layout.ts';
+import { absent, denied, known, type Reading } from '../model/reading.ts';
+import type { RamBackend, Target } from '../model/snapshot.ts';
+import { hex } from '../model/units.ts';
+import type { Native } from '../native/index.ts';
+import { failure, type HostFiles, understood } from './files.ts';
+import { readGuestLayout } from './guest-memory.ts';
+import { readFds, readMaps } from './process.ts';
+import { connectQmp } from './qmp.ts';
+import type { SourceLog } from './sources.ts';
+
+/** What a process is: a QEMU by its program file and command line, or anything else that holds a udmabuf. */
+export interface ProcessKind {
+  readonly kind: 'qemu' | 'other';
+  /** Of a QEMU whose command line could be read. */
+  readonly commandLine: QemuCommandLine | null;
+}
+
+export function readKind(files: HostFiles, stat: ProcStat, log?: SourceLog): ProcessKind {
+  const read = () => files.parsed(`/proc/${stat.pid}/cmdline`, splitCmdline);
+  const argv = log ? log.of('cmdline', read) : read();
+  const exe = known(files.link(`/proc/${stat.pid}/exe`)) ?? null;
+  const words = known(argv) ?? [];
+  if (!isQemu(stat.comm, exe, words)) return { kind: 'other', commandLine: null };
+  const commandLine = words.length > 0 ? understood(argv, parseQemuCommandLine) : absent('cmdline', 'empty');
+  return { kind: 'qemu', commandLine: known(commandLine) ?? null };
+}
+
+export interface TargetReadings {
+  readonly target: Target;
+  readonly ram: RamView;
+}
+
+/** Everything of the snapshot's `target`, and the view of its RAM that the join needs. */
+export async function readTarget(
+  files: HostFiles,
+  native: Native,
+  stat: ProcStat,
+  log: SourceLog,
+): Promise<TargetReadings> {
+  const { pid } = stat;
+  const { kind, commandLine } = readKind(files, stat, log);
+  const status = log.of('status', () => files.parsed(`/proc/${pid}/status`, parseStatus));
+  const limits = log.of('limits', () => files.parsed(`/proc/${pid}/limits`, parseLimits));
+  const maps = log.of('maps', () => readMaps(files, pid));
+  const vmas = known(maps) ?? [];
+  const { state: qmp, layout } = await readMonitor(files, pid, kind, commandLine, vmas, log);
+  const guest = layout ? guestMappings(layout) : null;
+  const ram = new RamView(ramMappings(vmas), guest ?? []);
+  const memlock = known(limits)?.get(MAX_LOCKED_MEMORY)?.soft;
+  const of = known(status);
+  return {
+    ram,
+    target: {
+      pid,
+      startTime: String(stat.startTime),
+      comm: stat.comm,
+      uid: of?.uid.effective ?? ownerOf(files, pid),
+      kind,
+      name: commandLine?.name ?? null,
+      memlockLimitBytes: memlock === undefined ? null : String(memlock),
+      vmPinBytes: of?.vmPinBytes ?? null,
+      vmLckBytes: of?.vmLckBytes ?? null,
+      hugetlbBytes: of?.hugetlbBytes ?? null,
+      ram: maps.state === 'ok' ? await readRam(files, native, pid, ram, guest, layout, commandLine) : null,
+      devices:
+        kind === 'qemu'
+          ? (commandLine?.devices ?? null)
+          : { virtioGpu: [], balloon: [], virtioMem: [], vfio: [], vdpa: [] },
+      qmp,
+    },
+  };
+}
+
+function ownerOf(files: HostFiles, pid: number): number {
+  try {
+    return statSync(files.at(`/proc/${pid}`)).uid;
+  } catch {
+    return -1;
+  }
+}
+
+const guestMappings = (layout: GuestLayout): GuestMapping[] =>
+  layout.files.flatMap(file =>
+    file.ranges.map(({ gpa, bytes, offset }) => ({
+      dev: file.major * 2 ** 20 + file.minor,
+      inode: Number(file.inode),
+      gpa,
+      bytes,
+      offset,
+    })),
+  );
+
+/** Asks the guest's memory map from the first QMP monitor that talks to us. */
+async function readMonitor(
+  files: HostFiles,
+  pid: number,
+  kind: 'qemu' | 'other',
+  commandLine: QemuCommandLine | null,
+  vmas: readonly Vma[],
+  log: SourceLog,
+): Promise<{ state: Target['qmp']; layout: GuestLayout | null }> {
+  const note = (reading: Reading<unknown>, cost: number) => log.note('qmp', reading, cost);
+  if (kind !== 'qemu') return { state: 'none', layout: null };
+  const monitors = commandLine?.monitors.filter(({ protocol, server }) => protocol === 'qmp' && server) ?? [];
+  const started = performance.now();
+  const cost = () => performance.now() - started;
+  if (monitors.length === 0) {
+    const detail = commandLine
+      ? 'this QEMU has no QMP socket of its own on the command line (add -qmp unix:PATH,server=on,wait=off)'
+      : 'the command line could not be read';
+    note(absent('QMP', `${detail}; guest addresses are unknown`), cost());
+    return { state: 'none', layout: null };
+  }
+  let worst: { state: Target['qmp']; detail: string } = { state: 'none', detail: '' };
+  const rank = ['none', 'denied', 'busy'];
+  for (const { address } of monitors) {
+    const reachable =
+      address.kind === 'unix'
+        ? {
+            ...address,
+            path: files.at(`/proc/${pid}/${isAbsolute(address.path) ? 'root' : 'cwd/'}${address.path}`),
+          }
+        : address;
+    const connection = await connectQmp(reachable, {
+      timeoutMs: 500,
+      ...(address.kind === 'unix'
+        ? { listener: { netUnix: files.at(`/proc/${pid}/net/unix`), path: address.path } }
+        : {}),
+    });
+    if (connection.state === 'ok') {
+      try {
+        const layout = await readGuestLayout(connection.client, vmas);
+        note(layout, cost());
+        return { state: 'ok', layout: known(layout) ?? null };
+      } finally {
+        await connection.client.close();
+      }
+    }
+    if (rank.indexOf(connection.state) >= rank.indexOf(worst.state)) worst = connection;
+  }
+  const detail = `${worst.detail}; guest addresses are unknown`;
+  note(
+    worst.state === 'denied'
+      ? denied('QMP', detail, 'the same user as QEMU, or root')
+      : absent('QMP', worst.state === 'busy' ? `busy: ${detail}` : detail),
+    cost(),
+  );
+  return { state: worst.state, layout: null };
+}
+
+/** One row a memfd that the process maps. */
+async function readRam(
+  files: HostFiles,
+  native: Native,
+  pid: number,
+  view: RamView,
+  guest: readonly GuestMapping[] | null,
+  layout: GuestLayout | null,
+  commandLine: QemuCommandLine | null,
+): Promise<RamBackend[]> {
+  const memfds: FileId[] = [];
+  for (const mapping of view.mappings) {
+    if (!memfds.some(file => sameFile(file, mapping))) memfds.push(mapping);
+  }
+  const opened = await openMemfds(files, native, pid);
+  const pageSizes = memfds.every(file => opened.some(fd => sameFile(fd, file)))
+    ? new Map<string, number>()
+    : pageSizesFromSmaps(files, pid);
+  const rows = memfds.map(file => {
+    const mappings = view.mappings.filter(mapping => sameFile(mapping, file));
+    const fd = opened.find(open => sameFile(open, file));
+    return {
+      file,
+      inode: file.inode,
+      sizeBytes: fd?.sizeBytes ?? Math.max(...mappings.map(m => m.offset + Number(m.end - m.start))),
+      pageSizeBytes: fd?.pageSizeBytes ?? pageSizes.get(`${file.dev}:${file.inode}`) ?? null,
+      share: mappings.every(({ shared }) => shared),
+      sealed: fd?.sealed ?? null,
+      hva: hex(mappings[0]?.start ?? 0n),
+    };
+  });
+  const ids = matchBackends(
+    commandLine?.memoryBackends ?? [],
+    rows.map(row => ({ ...row, pageSizeBytes: row.pageSizeBytes ?? 0 })),
+  );
+  return rows.map(({ file, ...row }) => {
+    const told = layout?.files.find(
+      ({ inode, major, minor }) => Number(inode) === file.inode && major * 2 ** 20 + minor === file.dev,
+    );
+    return {
+      id: told?.backendId ?? ids.get(row.inode) ?? null,
+      ...row,
+      guestRanges:
+        guest
+          ?.filter(range => sameFile(range, file))
+          .map(({ gpa, bytes, offset }) => ({ gpa: hex(gpa), bytes, offset })) ?? null,
+    };
+  });
+}
+
+interface OpenMemfd extends FileId {
+  readonly sizeBytes: number;
+  readonly pageSizeBytes: number;
+  readonly sealed: boolean | null;
+}
+
+/** Size and page size from stat: the block size of hugetlbfs is its huge page (fs/hugetlbfs/inode.c), of tmpfs a page. */
+async function openMemfds(files: HostFiles, native: Native, pid: number): Promise<OpenMemfd[]> {
+  const table = known(await readFds(files, native, pid, ['/memfd:']));
+  if (!table) return [];
+  const memfds: OpenMemfd[] = [];
+  for (const [i, fd] of table.fd.entries()) {
+    if (table.errno[i] !== 0 || !isMemfd(table.link[i] ?? null)) continue;
+    try {
+      const { ino, blksize } = statSync(files.at(`/proc/${pid}/fd/${fd}`));
+      const dev = kernelDev(table.dev[i] ?? 0n);
+      if (memfds.some(known => sameFile(known, { dev, inode: ino }))) continue;
+      memfds.push({
+        dev,
+        inode: ino,
+        sizeBytes: Number(table.size[i]),
+        pageSizeBytes: blksize,
+        sealed: null,
+      });
+    } catch (error) {
+      failure(`/proc/${pid}/fd/${fd}`, error);
+    }
+  }
+  return memfds;
+}
+
+/** st_dev as stat(2) gives it (new_encode_dev, include/linux/kdev_t.h) → major << 20 | minor. */
+function kernelDev(encoded: bigint): number {
+  const value = Number(encoded & 0xffff_ffffn);
+  const major = (value >>> 8) & 0xfff;
+  const minor = (value & 0xff) | ((value >>> 12) & 0xfff00);
+  return major * 2 ** 20 + minor;
+}
+
+/** For memfds that are only mapped, their fd closed. smaps walks the whole page table, so only then. */
+function pageSizesFromSmaps(files: HostFiles, pid: number): Map<string, number> {
+  const vmas = known(files.parsed(`/proc/${pid}/smaps`, parseSmaps)) ?? [];
+  return new Map(
+    vmas
+      .filter(vma => isMemfd(vma.path))
+      .map(vma => [`${vma.major * 2 ** 20 + vma.minor}:${vma.inode}`, vma.kernelPageBytes]),
+  );
+}
