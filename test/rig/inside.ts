@@ -1,0 +1,58 @@
+/**
+ * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
+ * `$RESULTS/outcomes.json`; `inside.js record` records this kernel's fixtures to `$RESULTS/host`.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CaseContext, type RigCase } from './case.ts';
+import { cases } from './cases/index.ts';
+import { recordMachine } from './guest/record.ts';
+import type { KernelId } from './kernels.ts';
+import type { Outcome } from './outcome.ts';
+
+const need = (name: string): string => {
+  const value = process.env[name];
+  if (value === undefined) throw new Error(`${name} is not set: this runs inside the rig's VM`);
+  return value;
+};
+const [command, bootId = '', text = ''] = process.argv.slice(2);
+const results = need('RESULTS');
+const root = need('PINSCOPE_ROOT');
+const kernel = need('PINSCOPE_RIG_KERNEL') as KernelId;
+
+async function runCase(rigCase: RigCase, index: number): Promise<Outcome> {
+  const started = performance.now();
+  const dir = `/tmp/case${index}`;
+  mkdirSync(dir, { recursive: true });
+  const t = new CaseContext(kernel, root, dir);
+  let error: string | null = null;
+  try {
+    await rigCase.run(t);
+  } catch (thrown) {
+    error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  }
+  try {
+    await t.end();
+  } catch (thrown) {
+    error ??= `at its end: ${String(thrown)}`;
+  }
+  if (error === null && t.checks.length === 0) error = 'it checked nothing';
+  return { name: rigCase.name, checks: t.checks, error, seconds: (performance.now() - started) / 1000 };
+}
+
+if (command === 'record') {
+  await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
+} else if (command === 'run') {
+  const mine = cases.filter(
+    ({ boot, kernels, name }) =>
+      boot === bootId && (kernels?.includes(kernel) ?? true) && name.includes(text),
+  );
+  const outcomes: Outcome[] = [];
+  for (const [index, rigCase] of mine.entries()) {
+    outcomes.push(await runCase(rigCase, index));
+    // After each case: what was found stays when a later one takes the VM down.
+    writeFileSync(join(results, 'outcomes.json'), JSON.stringify({ expected: mine.length, outcomes }));
+  }
+} else {
+  throw new Error(`inside.js: no command ${command}`);
+}

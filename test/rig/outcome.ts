@@ -1,0 +1,13 @@
+import type { Check } from './case.ts';
+
+/** What one case found on one kernel. */
+export interface Outcome {
+  readonly name: string;
+  readonly checks: readonly Check[];
+  /** What it threw; null when it ran through. */
+  readonly error: string | null;
+  readonly seconds: number;
+}
+
+export const passed = ({ checks, error }: Outcome): boolean =>
+  error === null && checks.every(({ failure }) => failure === null);

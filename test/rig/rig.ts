@@ -1,0 +1,136 @@
+/**
+ * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part
+ * of a name), `--console`; or `record KERNEL…` to make the fixtures of test/fixtures anew.
+ * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Boot, boots } from './boots.ts';
+import { cases } from './cases/index.ts';
+import { projectRoot } from './host.ts';
+import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
+import { type Outcome, passed } from './outcome.ts';
+import { recordFixtures } from './record.ts';
+import { runVm } from './vm.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    kernel: { type: 'string' },
+    boot: { type: 'string' },
+    case: { type: 'string', default: '' },
+    console: { type: 'boolean', default: false },
+  },
+});
+
+const report = (line: string) => process.stderr.write(`${line}\n`);
+const insideProgram = join(projectRoot(), 'dist/rig/inside.js');
+const shellQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+
+interface Job {
+  readonly boot: Boot;
+  readonly kernel: KernelId;
+  readonly expected: number;
+}
+
+/** Cases of a boot on a kernel, by the same rule as inside. */
+function expectedCases(boot: Boot, kernel: KernelId): number {
+  return cases.filter(
+    ({ boot: id, kernels, name }) =>
+      id === boot.id && (kernels?.includes(kernel) ?? true) && name.includes(values.case),
+  ).length;
+}
+
+async function runJob(
+  { boot, kernel: id, expected }: Job,
+  kernel: Kernel,
+): Promise<{ passed: number; failed: number }> {
+  const title = `${id}, boot “${boot.id}”`;
+  let outcomes: Outcome[] = [];
+  let trouble: string | null = null;
+  const started = performance.now();
+  try {
+    const vm = await runVm({
+      kernel,
+      append: boot.append,
+      memoryMiB: boot.memoryMiB,
+      timeoutSeconds: boot.timeoutSeconds,
+      job: `exec ${shellQuote(process.execPath)} ${shellQuote(insideProgram)} run ${boot.id} ${shellQuote(values.case)}`,
+      ...(values.console ? { onConsole: (text: string) => void process.stderr.write(text) } : {}),
+    });
+    const file = join(vm.resultsDir, 'outcomes.json');
+    if (existsSync(file)) outcomes = JSON.parse(readFileSync(file, 'utf8')).outcomes as Outcome[];
+    if (vm.exitCode !== 0)
+      trouble = `the job ended with ${vm.exitCode}:\n${vm.console.trimEnd().split('\n').slice(-20).join('\n')}`;
+  } catch (error) {
+    trouble = error instanceof Error ? error.message : String(error);
+  }
+  const lines = [`${title}: ${((performance.now() - started) / 1000).toFixed(0)} s`];
+  for (const outcome of outcomes) {
+    const held = outcome.checks.filter(({ failure }) => failure === null).length;
+    const mark = passed(outcome) ? 'ok    ' : 'FAILED';
+    lines.push(
+      `  ${mark} ${outcome.name} (${held} of ${outcome.checks.length} checks, ${outcome.seconds.toFixed(1)} s)`,
+    );
+    for (const { what, failure } of outcome.checks)
+      if (failure !== null) lines.push(`         ${what}: ${failure}`);
+    if (outcome.error !== null) lines.push(`         ${outcome.error.split('\n').join('\n         ')}`);
+  }
+  const good = outcomes.filter(passed).length;
+  // Cases that were to run and left no outcome have failed.
+  if (outcomes.length < expected) trouble ??= `${expected - outcomes.length} cases did not report`;
+  if (trouble !== null) lines.push(`  FAILED ${trouble.split('\n').join('\n         ')}`);
+  process.stdout.write(`${lines.join('\n')}\n`);
+  const failed = Math.max(expected, outcomes.length) - good;
+  return { passed: good, failed: trouble !== null ? Math.max(1, failed) : failed };
+}
+
+async function runAll(): Promise<boolean> {
+  const jobs = boots
+    .filter(({ id }) => values.boot === undefined || values.boot === id)
+    .flatMap(boot => boot.kernels.map(kernel => ({ boot, kernel, expected: expectedCases(boot, kernel) })))
+    .filter(({ kernel }) => values.kernel === undefined || values.kernel === kernel)
+    .filter(({ expected }) => expected > 0);
+  if (jobs.length === 0) throw new Error('no case fits these arguments');
+  // Long jobs first, and kernels that must be built last: the build runs beside the others.
+  const kernels = new Map(kernelIds.map(id => [id, undefined as Promise<Kernel> | undefined]));
+  for (const { kernel } of jobs) if (!kernels.get(kernel)) kernels.set(kernel, ensureKernel(kernel, report));
+  for (const kernel of kernels.values()) kernel?.catch(() => {});
+  const order = [...jobs].sort(
+    (a, b) =>
+      Number(a.kernel === '6.1') - Number(b.kernel === '6.1') ||
+      b.boot.timeoutSeconds - a.boot.timeoutSeconds,
+  );
+  const total = { passed: 0, failed: 0 };
+  const worker = async () => {
+    for (let job = order.shift(); job; job = order.shift()) {
+      let result: { passed: number; failed: number };
+      try {
+        result = await runJob(job, await (kernels.get(job.kernel) as Promise<Kernel>));
+      } catch (error) {
+        process.stdout.write(
+          `${job.kernel}: FAILED ${error instanceof Error ? error.message : String(error)}\n`,
+        );
+        result = { passed: 0, failed: job.expected };
+      }
+      total.passed += result.passed;
+      total.failed += result.failed;
+    }
+  };
+  // Two at once: a VM waits for its disk and its clock as often as for a processor.
+  await Promise.all([worker(), worker()]);
+  process.stdout.write(`\nrig: ${total.passed} passed, ${total.failed} failed\n`);
+  return total.failed === 0;
+}
+
+if (positionals[0] === 'record') {
+  for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
+    const kernel = await ensureKernel(id as KernelId, report);
+    report(
+      await recordFixtures(kernel, `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record`),
+    );
+  }
+} else {
+  process.exitCode = (await runAll()) ? 0 : 1;
+}
