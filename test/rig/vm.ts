@@ -112,16 +112,12 @@ export async function runVm(options: VmOptions): Promise<VmResult> {
     writeFileSync(join(control, 'env'), environment(options));
     writeFileSync(join(control, 'expose'), exposed(options.expose ?? []));
     const qemu = qemuArguments(options, initramfs, control, resultsDir);
-    const started = performance.now();
-    const console = await superviseQemu(qemu, options);
-    const seconds = (performance.now() - started) / 1000;
     const status = join(control, 'status');
-    // A panic reboots, which -no-reboot turns into a clean exit of QEMU: only the status file tells a job that ended.
-    if (/Kernel panic - not syncing/.test(console)) throw new VmDied('panicked', console);
+    const { console, seconds } = await bootAndRun(qemu, options);
     if (!existsSync(status)) throw new VmDied('stopped before its job ended', console);
     const exitCode = Number.parseInt(readFileSync(status, 'utf8'), 10);
     if (!Number.isInteger(exitCode)) throw new VmDied('left no readable exit status', console);
-    const bootSeconds = Number(/^rig: job starts at ([\d.]+)/m.exec(console)?.[1] ?? Number.NaN);
+    const bootSeconds = Number(jobStart.exec(console)?.[1] ?? Number.NaN);
     return { exitCode, resultsDir, console, seconds, bootSeconds };
   } finally {
     rmSync(control, { recursive: true, force: true });
@@ -179,6 +175,36 @@ function qemuArguments(options: VmOptions, initramfs: string, control: string, r
   ];
 }
 
+/** What the VM prints when it hands over to the job. */
+const jobStart = /^rig: job starts at ([\d.]+)/m;
+const bootAttempts = 3;
+/** Twenty times what a boot takes on two loaded processors. */
+const bootLimitSeconds = 120;
+
+/**
+ * Threaded TCG now and then runs a half patched instruction while a booting kernel rewrites its own code (jump
+ * labels), and the kernel oopses; seen in one of fifty boots of a loaded machine. Nothing of the job has
+ * run then, so the boot is repeated. A death after the start of the job is never repeated.
+ */
+async function bootAndRun(
+  qemu: readonly string[],
+  options: VmOptions,
+): Promise<{ console: string; seconds: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const started = performance.now();
+    try {
+      const console = await superviseQemu(qemu, options);
+      // A panic reboots, and -no-reboot makes a clean exit of QEMU of that.
+      if (/Kernel panic - not syncing/.test(console)) throw new VmDied('panicked', console);
+      if (!jobStart.test(console)) throw new VmDied('stopped before its job began', console);
+      return { console, seconds: (performance.now() - started) / 1000 };
+    } catch (error) {
+      if (!(error instanceof VmDied) || jobStart.test(error.console) || attempt === bootAttempts) throw error;
+      options.onConsole?.(`\nrig: the VM died while it booted, attempt ${attempt} of ${bootAttempts}\n`);
+    }
+  }
+}
+
 function superviseQemu(args: readonly string[], options: VmOptions): Promise<string> {
   const timeoutSeconds = options.timeoutSeconds ?? 300;
   return new Promise((resolve, reject) => {
@@ -188,25 +214,35 @@ function superviseQemu(args: readonly string[], options: VmOptions): Promise<str
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let console = '';
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      child.kill('SIGKILL');
-    }, timeoutSeconds * 1000);
+    let started = false;
+    let late = 0;
+    const endAfter = (seconds: number) =>
+      setTimeout(() => {
+        late = seconds;
+        child.kill('SIGKILL');
+      }, seconds * 1000);
+    const timer = endAfter(timeoutSeconds);
+    const bootTimer = endAfter(bootLimitSeconds);
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text: string) => {
         console += text;
+        if (!started && jobStart.test(console)) {
+          started = true;
+          clearTimeout(bootTimer);
+        }
         options.onConsole?.(text);
       });
     }
     child.on('error', error => {
       clearTimeout(timer);
+      clearTimeout(bootTimer);
       reject(error);
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      if (late) reject(new VmDied(`took longer than ${timeoutSeconds} s and was ended`, console));
+      clearTimeout(bootTimer);
+      if (late > 0) reject(new VmDied(`took longer than ${late} s and was ended`, console));
       else if (code !== 0) reject(new VmDied(`ended: QEMU gave ${signal ?? `exit status ${code}`}`, console));
       else resolve(console);
     });

@@ -1,0 +1,64 @@
+/**
+ * Records the hosts `test/fixtures/linux-<kernel>` that the unit tests read: boots the kernel with zones, pools and
+ * areas that stock settings lack, and keeps what `guest/record.ts` copies inside.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { projectRoot } from './host.ts';
+import type { Kernel } from './kernels.ts';
+import { runVm } from './vm.ts';
+
+/** A movable zone, both sizes of huge pages, and a CMA area where the kernel has CMA. */
+export const recordingBoot: readonly string[] = [
+  'default_hugepagesz=2M',
+  'hugepagesz=1G',
+  'hugepages=1',
+  'hugepagesz=2M',
+  'hugepages=200',
+  'movablecore=1G',
+  'cma=256M',
+];
+
+/**
+ * Replaces the recording of one kernel.
+ * @param insideCommand shell command that, inside, calls `recordMachine("$RESULTS/host", …)`
+ * @param expose as in VmOptions
+ * @returns the fixture's directory
+ */
+export async function recordFixtures(
+  kernel: Kernel,
+  insideCommand: string,
+  expose: readonly string[] = [],
+): Promise<string> {
+  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
+  try {
+    const { exitCode, console } = await runVm({
+      kernel,
+      job: `modprobe vgem 2>/dev/null\n${insideCommand}\n`,
+      append: recordingBoot,
+      resultsDir: results,
+      expose,
+    });
+    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
+    const target = join(projectRoot(), 'test/fixtures', `linux-${kernel.id}`);
+    rmSync(target, { recursive: true, force: true });
+    cpSync(join(results, 'host'), target, { recursive: true, verbatimSymlinks: true });
+    const notes = join(target, 'COMMANDS.md');
+    const origin = kernel.modulesDir === null ? 'built from Debian’s linux-source-6.1' : 'Debian’s own';
+    writeFileSync(
+      notes,
+      [
+        `# linux-${kernel.id}`,
+        '',
+        `Linux ${kernel.release} (${kernel.packageVersion}, ${origin}) in a VM of the rig: 2 CPUs, 4 GiB, command line`,
+        `\`${recordingBoot.join(' ')}\`. Made by \`node dist/rig/rig.js record ${kernel.id}\`; pids are replaced by names.`,
+        '',
+        readFileSync(notes, 'utf8'),
+      ].join('\n'),
+    );
+    return target;
+  } finally {
+    rmSync(results, { recursive: true, force: true });
+  }
+}
