@@ -25,7 +25,7 @@ export interface ScanOptions {
   /** Abort rejects the promise with code ECANCELED at the next chunk. */
   readonly signal?: AbortSignal;
   /**
-   * Called on the JS thread, at most once a chunk and some hundred times a call; `done` only grows and ends at `total`.
+   * Called on the JS thread, at most once a chunk, some hundred times a call; `done` only grows and ends at `total`.
    * Units: entries, bytes (readBytes) or descriptors (listFds). If it throws, the call is aborted and rejects with that.
    */
   readonly onProgress?: (done: number, total: number) => void;
@@ -127,6 +127,8 @@ export interface Native {
    * EPERM without ptrace access. The caller closes it.
    */
   pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
+  /** fcntl(F_GET_SEALS): F_SEAL_* bits of a memfd (include/uapi/linux/fcntl.h); EINVAL for a file that cannot be sealed. */
+  getSeals(fd: number): Promise<number>;
 }
 
 type Progress = (done: number, total: number) => void;
@@ -157,6 +159,7 @@ interface Addon {
   listFds(directory: string, prefixes: readonly string[], id?: number, progress?: Progress): Promise<FdTable>;
   pidfdOpen(pid: number): Promise<number>;
   pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
+  getSeals(fd: number): Promise<number>;
   cancel(id: number): void;
 }
 
@@ -236,15 +239,16 @@ function wrap(addon: Addon): Native {
   }
 
   return {
-    readPageRuns: (fd, { first, count }, options) =>
-      call(options, (id, progress) => addon.readPageRuns(fd, first, count, id, progress)),
-    readValueRuns: (fd, { first, count }, options) =>
-      call(options, (id, progress) => addon.readValueRuns(fd, first, count, id, progress)),
-    readBytes: (fd, { offset, length }, options) =>
-      call(options, (id, progress) => addon.readBytes(fd, offset, length, id, progress)),
+    readPageRuns: (fd, ranges, options) =>
+      call(options, (id, progress) => addon.readPageRuns(fd, ranges.first, ranges.count, id, progress)),
+    readValueRuns: (fd, ranges, options) =>
+      call(options, (id, progress) => addon.readValueRuns(fd, ranges.first, ranges.count, id, progress)),
+    readBytes: (fd, ranges, options) =>
+      call(options, (id, progress) => addon.readBytes(fd, ranges.offset, ranges.length, id, progress)),
     listFds: (directory, prefixes, options) =>
       call(options, (id, progress) => addon.listFds(directory, prefixes, id, progress)),
     pidfdOpen: async pid => addon.pidfdOpen(pid),
     pidfdGetfd: async (pidfd, targetFd) => addon.pidfdGetfd(pidfd, targetFd),
+    getSeals: async fd => addon.getSeals(fd),
   };
 }

@@ -5,16 +5,27 @@
 
 #include "jobs.h"
 
+// The default target's vectors hold two entries and cannot compare them; AVX2 where the processor has it.
+#if defined(__x86_64__) && !defined(PINSCOPE_NO_AVX2)
+#define PINSCOPE_AVX2
+#endif
+
 namespace pinscope {
 
 namespace {
 
-// 256 KiB: stays in the second-level cache between the kernel's copy and the merge, and the system call is long
+#ifdef PINSCOPE_AVX2
+const bool kHasAvx2 = __builtin_cpu_supports("avx2");
+#endif
+
+// 64 KiB: stays in the near caches between the kernel's copy and the merge, and the system call is long
 // since paid for.
-constexpr uint64_t kChunkEntries = 32768;
+constexpr uint64_t kChunkEntries = 8192;
 
 constexpr uint64_t kFrameMask = (uint64_t{1} << 55) - 1;
-constexpr uint64_t kPresent = uint64_t{1} << 63;
+
+// All are below 2^63, and the conversion of signed numbers is one instruction.
+double ToDouble(uint64_t number) { return static_cast<double>(static_cast<int64_t>(number)); }
 
 struct PageBlock {
   static constexpr size_t kRows = 16384;
@@ -60,33 +71,51 @@ class Rows {
   size_t used_ = Block::kRows;
 };
 
-// How many of the `n` entries at `p` go on as first, first + Step, first + 2 * Step, …
-template <uint64_t Step>
-size_t Continues(const uint64_t* p, size_t n, uint64_t first) {
-  constexpr size_t kBlock = 16;
-  size_t k = 0;
-  // No branch inside a block, so that the compiler makes vectors of it.
-  for (; n - k >= kBlock; k += kBlock) {
-    const uint64_t base = first + Step * k;
-    uint64_t differs = 0;
-    for (size_t i = 0; i < kBlock; i++) differs |= p[k + i] ^ (base + Step * i);
-    if (differs != 0) break;
+constexpr size_t kBlockEntries = 32;
+
+// Do the entries of a whole block go on as first, first + step, first + 2 * step, …? Like Cuts below without a branch
+// in the loop, so that the compiler makes vectors of it.
+inline bool GoesOn(const uint64_t* p, uint64_t first, uint64_t step) {
+  uint64_t differs = 0;
+  if (step == 0) {
+    for (size_t i = 0; i < kBlockEntries; i++) differs |= p[i] ^ first;
+  } else {
+    for (size_t i = 0; i < kBlockEntries; i++) differs |= p[i] ^ (first + i);
   }
-  while (k < n && p[k] == first + Step * k) k++;
-  return k;
+  return differs == 0;
+}
+
+// A bit for each entry of a block that does not go on from the one before it; p[-1] is one too.
+template <typename Runs>
+inline uint32_t Cuts(const uint64_t* p) {
+  static constexpr struct Bits {
+    uint64_t bit[kBlockEntries] = {};
+    constexpr Bits() {
+      for (size_t i = 0; i < kBlockEntries; i++) bit[i] = uint64_t{1} << i;
+    }
+  } bits;
+  uint64_t cuts = 0;
+  for (size_t i = 0; i < kBlockEntries; i++) cuts |= Runs::Differs(p[i - 1], p[i]) != 0 ? bits.bit[i] : 0;
+  return static_cast<uint32_t>(cuts);
 }
 
 class PageRuns {
  public:
-  // In pagemap neighbours of a present page have the next PFN, except where the reader may not see PFNs (all 0).
-  static bool Steps(uint64_t entry) { return (entry & kPresent) != 0 && (entry & kFrameMask) != 0; }
+  // What the next entry of a run has more: the next PFN after a present page, except where the reader may not see PFNs.
+  static uint64_t Step(uint64_t entry) { return (entry >> 63) & static_cast<uint64_t>((entry & kFrameMask) != 0); }
+  // Zero when `next` goes on from `entry`: the flags differ where adding carries out of the PFN.
+  static uint64_t Differs(uint64_t entry, uint64_t next) {
+    return ((next - entry) ^ Step(entry)) | ((next ^ entry) >> 55);
+  }
+  // Can the PFN grow by `n` without a carry?
+  static bool HasRoom(uint64_t entry, uint64_t n) { return (entry & kFrameMask) + n <= kFrameMask; }
 
   void Add(uint64_t page, uint64_t count, uint64_t entry) {
     size_t row;
     PageBlock& block = rows_.Add(row);
-    block.page[row] = static_cast<double>(page);
-    block.count[row] = static_cast<double>(count);
-    block.frame[row] = static_cast<double>(entry & kFrameMask);
+    block.page[row] = ToDouble(page);
+    block.count[row] = ToDouble(count);
+    block.frame[row] = ToDouble(entry & kFrameMask);
     block.flags[row] = static_cast<uint16_t>(entry >> 55);
   }
 
@@ -106,13 +135,15 @@ class PageRuns {
 
 class ValueRuns {
  public:
-  static bool Steps(uint64_t) { return false; }
+  static uint64_t Step(uint64_t) { return 0; }
+  static uint64_t Differs(uint64_t entry, uint64_t next) { return next ^ entry; }
+  static bool HasRoom(uint64_t, uint64_t) { return true; }
 
   void Add(uint64_t page, uint64_t count, uint64_t entry) {
     size_t row;
     ValueBlock& block = rows_.Add(row);
-    block.page[row] = static_cast<double>(page);
-    block.count[row] = static_cast<double>(count);
+    block.page[row] = ToDouble(page);
+    block.count[row] = ToDouble(count);
     block.value[row] = entry;
   }
 
@@ -136,42 +167,74 @@ class Merger {
 
   // The entries of `n` pages from `page` on, which follow those of the call before unless End came between.
   void Feed(uint64_t page, const uint64_t* entry, size_t n) {
-    while (n > 0) {
-      if (count_ == 0) Open(page, *entry);
-      size_t k;
-      if (steps_) {
-        // A carry out of the PFN field would change the flags.
-        const uint64_t room = kFrameMask + 1 - (entry_ & kFrameMask) - count_;
-        k = Continues<1>(entry, std::min<uint64_t>(n, room), entry_ + count_);
-      } else {
-        k = Continues<0>(entry, n, entry_);
-      }
-      count_ += k;
-      page += k;
-      entry += k;
-      n -= k;
-      if (n > 0) End();
+    if (n == 0) return;
+    if (!open_) {
+      open_ = true;
+      start_ = page;
+      first_ = *entry;
+    } else if (Runs::Differs(last_, *entry) != 0) {
+      Cut(page, *entry);
     }
+#ifdef PINSCOPE_AVX2
+    if (kHasAvx2) {
+      FeedAvx2(page, entry, n);
+    } else {
+      FeedRest(page, entry, n);
+    }
+#else
+    FeedRest(page, entry, n);
+#endif
+    last_ = entry[n - 1];
+    end_ = page + n;
   }
 
   // Closes the run in hand.
   void End() {
-    if (count_ > 0) runs_.Add(page_, count_, entry_);
-    count_ = 0;
+    if (open_) runs_.Add(start_, end_ - start_, first_);
+    open_ = false;
   }
 
  private:
-  void Open(uint64_t page, uint64_t entry) {
-    page_ = page;
-    entry_ = entry;
-    steps_ = Runs::Steps(entry);
+#ifdef PINSCOPE_AVX2
+  __attribute__((target("avx2"))) void FeedAvx2(uint64_t page, const uint64_t* entry, size_t n) {
+    FeedRest(page, entry, n);
+  }
+#endif
+
+  // All but the first entry, which has been compared with its neighbour.
+  __attribute__((always_inline)) void FeedRest(uint64_t page, const uint64_t* entry, size_t n) {
+    size_t i = 1;
+    // Looking at a whole block only pays where runs are long.
+    bool even = true;
+    for (; n - i >= kBlockEntries; i += kBlockEntries) {
+      const uint64_t last = entry[i - 1];
+      const uint64_t step = Runs::Step(last);
+      if (even && Runs::HasRoom(last, kBlockEntries) && GoesOn(entry + i, last + step, step)) continue;
+      // Finding the cuts first keeps branches that nobody can predict out of the loop.
+      const uint32_t cuts = Cuts<Runs>(entry + i);
+      for (uint32_t left = cuts; left != 0; left &= left - 1) {
+        const int at = __builtin_ctz(left);
+        Cut(page + i + at, entry[i + at]);
+      }
+      even = cuts == 0;
+    }
+    for (; i < n; i++) {
+      if (Runs::Differs(entry[i - 1], entry[i]) != 0) Cut(page + i, entry[i]);
+    }
+  }
+
+  void Cut(uint64_t page, uint64_t entry) {
+    runs_.Add(start_, page - start_, first_);
+    start_ = page;
+    first_ = entry;
   }
 
   Runs& runs_;
-  uint64_t page_ = 0;
-  uint64_t count_ = 0;
-  uint64_t entry_ = 0;
-  bool steps_ = false;
+  bool open_ = false;
+  uint64_t start_ = 0;  // of the run in hand
+  uint64_t end_ = 0;
+  uint64_t first_ = 0;  // entry of it
+  uint64_t last_ = 0;
 };
 
 // A buffer a pool thread keeps: fresh memory would cost a fault a page in every call.

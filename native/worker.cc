@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -9,8 +10,9 @@ namespace pinscope {
 
 namespace {
 
-// Progress of any job is told at most this often, however long it is.
+// Progress is told this often in all, or oftener where that would be seldom.
 constexpr uint64_t kProgressSteps = 256;
+constexpr uint64_t kProgressUnits = uint64_t{1} << 22;
 
 std::string ErrorName(int number) {
 #ifdef __GLIBC__
@@ -46,7 +48,7 @@ void CallProgress(Napi::Env env, Napi::Function callback, std::shared_ptr<CallSt
 
 void Caller::Begin(uint64_t total) {
   state_.total.store(total, std::memory_order_relaxed);
-  quantum_ = total / kProgressSteps + 1;
+  quantum_ = std::min(total / kProgressSteps + 1, kProgressUnits);
   next_ = quantum_;
 }
 
