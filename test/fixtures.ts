@@ -53,3 +53,35 @@ export function processFiles(file: string): { host: string; process: string; pat
     ),
   );
 }
+
+/** A dma-buf of a recorded process, as the program that made it says: fstat and its own calls, no procfs. */
+export interface MadeBuffer {
+  readonly host: string;
+  readonly process: string;
+  readonly fd: number;
+  readonly inode: number;
+  readonly size: number;
+  readonly name: string | null;
+  /** Whether it is mapped and attached; `null`: the witness does not say. */
+  readonly mapped: boolean | null;
+  readonly attached: boolean | null;
+}
+
+/** From `odd.json` (recorder/odd.py) and `buffers.jsonl` (rig/buffers.c). */
+export const madeBuffers: readonly MadeBuffer[] = hosts.flatMap((host): MadeBuffer[] => {
+  if (hasFixture(host, '/odd.json')) {
+    const { buffers } = JSON.parse(fixture(host, '/odd.json'));
+    return buffers.map((buffer: MadeBuffer) => ({ ...buffer, host, process: 'odd' }));
+  }
+  if (!hasFixture(host, '/buffers.jsonl')) return [];
+  const events = fixture(host, '/buffers.jsonl')
+    .split('\n')
+    .filter(line => line.startsWith('{"event":"buffer"'))
+    .map(line => JSON.parse(line) as { fd: number; inode: number; sizeBytes: number; name: string | null });
+  // A buffer is told again whenever its pages are.
+  return [...new Map(events.map(event => [event.inode, event])).values()].map(
+    ({ fd, inode, sizeBytes, name }) => ({
+      ...{ host, process: 'buffers', fd, inode, size: sizeBytes, name, mapped: null, attached: null },
+    }),
+  );
+});

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import { fixture, fixtureTexts, hostsWith } from '../../test/fixtures.ts';
+import { fixture, fixtureTexts, hasFixture, hostsWith, madeBuffers } from '../../test/fixtures.ts';
 import { parsesOrRefuses } from '../../test/mutate.ts';
 import { ParseError } from '../parse-error.ts';
+import { parseFdInfo } from '../proc/fdinfo.ts';
 import { parseBufinfo } from './bufinfo.ts';
 
 const PATH = '/sys/kernel/debug/dma_buf/bufinfo';
@@ -82,6 +83,22 @@ test.each([
   ['a damaged buffer', two.replace('00004096\t', '00004O96\t')],
 ])('refused: %s', (_, damaged) => {
   expect(() => parseBufinfo(damaged)).toThrow(ParseError);
+});
+
+test('buffers of real kernels are what their maker says, whatever their name', () => {
+  for (const host of hostsWith(PATH)) {
+    const listed = new Map(parseBufinfo(fixture(host, PATH)).map(buffer => [buffer.inode, buffer]));
+    for (const { process, fd, inode, size, name, attached } of madeBuffers.filter(
+      made => made.host === host,
+    )) {
+      const buffer = listed.get(BigInt(inode));
+      expect(buffer, `${host} ${inode}`).toMatchObject({ size, exporter: 'udmabuf' });
+      expect(buffer?.name).toBe(name === '<none>' ? null : name);
+      if (attached !== null) expect(buffer?.devices).toEqual(attached ? ['vgem'] : []);
+      if (process !== 'odd' || !hasFixture(host, `/proc/odd/fdinfo/${fd}`)) continue;
+      expect(buffer?.count).toBe(parseFdInfo(fixture(host, `/proc/odd/fdinfo/${fd}`)).dmabuf?.count);
+    }
+  }
 });
 
 test.each(hostsWith(PATH))('%s: inodes are unique', host => {

@@ -3,6 +3,7 @@ import { fixture, fixtureFiles, hosts } from '../../test/fixtures.ts';
 import { ParseError } from '../parse-error.ts';
 import { parseCma } from './cma.ts';
 import { parseMeminfo } from './meminfo.ts';
+import { parseZoneinfo } from './zoneinfo.ts';
 
 const SYSFS = '/sys/kernel/mm/cma/reserved';
 const DEBUGFS = '/sys/kernel/debug/cma';
@@ -45,6 +46,16 @@ test('kernels that have the total in debugfs only', () => {
     ),
   ).toEqual([{ name: 'reserved', totalPages: 4096, availablePages: null, basePfn: 8192 }]);
   expect(() => parseCma(new Map([success]))).toThrow(ParseError);
+  expect(parseCma(new Map([success]), 65536)[0]?.totalPages).toBe(65536);
+  const other: [string, string][] = ['a', 'b'].map(name => [
+    `/sys/kernel/mm/cma/${name}/total_pages`,
+    '1000\n',
+  ]);
+  expect(parseCma(new Map([success, ...other]), 65536)[2]?.totalPages).toBe(63536);
+  expect(() => parseCma(new Map([success, ...other]), 2000)).toThrow(ParseError);
+  expect(() =>
+    parseCma(new Map([success, ['/sys/kernel/mm/cma/other/alloc_pages_fail', '0\n']]), 65536),
+  ).toThrow(ParseError);
   expect(() => parseCma(new Map([[`${SYSFS}/total_pages`, 'many\n']]))).toThrow(ParseError);
 });
 
@@ -56,10 +67,14 @@ test('the newline in the name of an unnamed area', () => {
   expect(parseCma(files)).toEqual([{ name: 'cma0', totalPages: 4096, availablePages: null, basePfn: 8192 }]);
 });
 
-test.each(hosts)('%s: areas are what meminfo counts', host => {
+test.each(hosts)('%s: areas are what meminfo and the zones count', host => {
+  const total = parseMeminfo(fixture(host, '/proc/meminfo')).bytes.get('CmaTotal') ?? 0n;
+  const zones = parseZoneinfo(fixture(host, '/proc/zoneinfo'));
+  const pages = zones.reduce((sum, zone) => sum + (zone.cmaPages ?? 0), 0);
+  expect(BigInt(pages) * 4096n).toBe(total);
   const areas = parseCma(
     new Map([...fixtureFiles(host, '/sys/kernel/mm/cma'), ...fixtureFiles(host, '/sys/kernel/debug/cma')]),
+    pages,
   );
-  const total = parseMeminfo(fixture(host, '/proc/meminfo')).bytes.get('CmaTotal') ?? 0n;
-  expect(areas.reduce((sum, area) => sum + BigInt(area.totalPages) * 4096n, 0n)).toBe(total);
+  expect(areas.reduce((sum, area) => sum + area.totalPages, 0)).toBe(pages);
 });

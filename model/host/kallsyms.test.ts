@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fixture, fixtureTexts } from '../../test/fixtures.ts';
+import { fixture, fixtureTexts, hosts, hostsWith } from '../../test/fixtures.ts';
 import { parsesOrRefuses } from '../../test/mutate.ts';
 import { ParseError } from '../parse-error.ts';
 import { KallsymsScanner, parseKallsyms } from './kallsyms.ts';
@@ -20,10 +20,30 @@ test('symbols of the kernel and of a module; absent ones are absent', () => {
   );
 });
 
-test('without privilege the names are there and the addresses hidden', () => {
-  const found = parseKallsyms(fixture('linux-6.18-vm', '/proc/kallsyms-unprivileged'), WANTED);
-  expect(found.get('memfd_pin_folios')).toBe('hidden');
-  expect(found.has('debugfs_list')).toBe(false);
+test.each(hosts.filter(host => !host.includes('vm')))('%s: one head of the list of dma-bufs', host => {
+  const head = { 'linux-6.1': 'db_list', 'linux-6.12': 'debugfs_list', 'linux-7.2': 'dmabuf_list' }[
+    host.replace('-odd', '')
+  ];
+  const wanted = new Set(['db_list', 'debugfs_list', 'dmabuf_list']);
+  const found = parseKallsyms(fixture(host, '/proc/kallsyms'), wanted);
+  expect([...found.keys()]).toEqual([head]);
+  const line = fixture(host, '/proc/kallsyms')
+    .split('\n')
+    .find(l => l.endsWith(` ${head}`));
+  expect(found.get(head ?? '')).toBe(BigInt(`0x${line?.slice(0, 16)}`));
+});
+
+test.each(hostsWith('/proc/kallsyms-unprivileged'))('%s: an ordinary user sees no address', host => {
+  const text = fixture(host, '/proc/kallsyms-unprivileged');
+  const names = new Set(
+    text
+      .split('\n')
+      .filter(line => line !== '')
+      .map(line => line.slice(19).split('\t')[0] ?? ''),
+  );
+  const found = parseKallsyms(text, names);
+  expect(found.size).toBe(names.size);
+  for (const address of found.values()) expect(address).toBe('hidden');
 });
 
 test('a name must match whole', () => {

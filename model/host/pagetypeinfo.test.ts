@@ -51,6 +51,14 @@ test.each(hostsWith('/proc/pagetypeinfo'))('%s: agrees with buddyinfo and zonein
   }
 });
 
+test('the tables come once a node', () => {
+  const { types } = parsePageTypeInfo(fixture('linux-7.2-odd', '/proc/pagetypeinfo'));
+  expect([...new Set(types.map(type => `${type.node} ${type.zone}`))]).toEqual(
+    parseBuddyinfo(fixture('linux-7.2-odd', '/proc/buddyinfo')).map(zone => `${zone.node} ${zone.zone}`),
+  );
+  expect(new Set(types.map(type => type.node))).toEqual(new Set([0, 1]));
+});
+
 test('counts that the kernel stopped at 100000 are marked', () => {
   const capped = text
     .replace(/(type {6}Movable) +1 +1 /, '$1 >100000 >100000 ')

@@ -21,9 +21,9 @@ const FREE = /^Node +(\d+), zone +(\S+), type +(\S+) (.*)$/;
 const BLOCKS = /^Node (\d+), zone +(\S+) (.*)$/;
 
 /**
- * /proc/pagetypeinfo (0400): mm/vmstat.c pagetypeinfo_show(), the size of a pageblock, then a table of free blocks by
- * order and one of pageblocks by type; only zones with pages. With `page_owner=on` a third table `Number of mixed blocks`
- * in the shape of the second one follows, which is skipped.
+ * /proc/pagetypeinfo (0400): mm/vmstat.c pagetypeinfo_show(), for each node with memory the size of a pageblock, a table
+ * of free blocks by order and one of pageblocks by type; only zones with pages. With `page_owner=on` a third table
+ * `Number of mixed blocks` in the shape of the second one follows, which is skipped.
  * - A pageblock counts for the type it has now; the pages in it may be of another one, and a pinned page stays Movable.
  */
 export function parsePageTypeInfo(text: string): PageTypeInfo {
@@ -39,30 +39,30 @@ export function parsePageTypeInfo(text: string): PageTypeInfo {
   const blocks = new Map<string, number>();
   const key = (node: number, zone: string, type: string) => `${node} ${zone} ${type}`;
 
+  const same = (before: number | undefined, line: string, what: string, at: number): number => {
+    const value = format.count(line.slice(line.indexOf(':') + 1).trim(), what, at);
+    if (before !== undefined && value !== before)
+      throw format.error(`${what} that all nodes share`, line, at);
+    return value;
+  };
+
   for (const [i, line] of format.lines(text).entries()) {
     const at = i + 1;
     if (line.startsWith('Page block order:')) {
-      pageblockOrder = format.count(
-        line.slice('Page block order:'.length).trim(),
-        'the order of a pageblock',
-        at,
-      );
+      table = 'none';
+      pageblockOrder = same(pageblockOrder, line, 'the order of a pageblock', at);
     } else if (line.startsWith('Pages per block:')) {
-      pagesPerBlock = format.count(
-        line.slice('Pages per block:'.length).trim(),
-        'the pages of a pageblock',
-        at,
-      );
+      pagesPerBlock = same(pagesPerBlock, line, 'the pages of a pageblock', at);
     } else if (line.startsWith(FREE_HEADING)) {
       const columns = words(line.slice(FREE_HEADING.length));
       if (table !== 'none' || columns.length === 0 || columns.some((c, order) => c !== String(order)))
-        throw format.error('orders from 0 upwards, once', line, at);
+        throw format.error('orders from 0 upwards, once a node', line, at);
       table = 'free';
       orders = columns.length;
     } else if (line.startsWith(BLOCKS_HEADING)) {
       blockTypes = words(line.slice(BLOCKS_HEADING.length));
       if (table !== 'free' || new Set(blockTypes).size !== blockTypes.length)
-        throw format.error('distinct migratetypes, once', line, at);
+        throw format.error('distinct migratetypes, once a node', line, at);
       table = 'blocks';
     } else if (line.startsWith('Number of ')) {
       table = 'other';

@@ -15,6 +15,14 @@ test.each(hostsWith('/proc/vmstat'))('%s: free pages are about those of the zone
   expect(Math.abs(free - sum)).toBeLessThan(0.02 * sum + 1000);
 });
 
+test('udmabuf takes FOLL_PIN references since 6.11 and plain page references before', () => {
+  for (const host of hostsWith('/proc/vmstat').filter(name => !name.includes('vm'))) {
+    const pins = follPin(parseVmstat(fixture(host, '/proc/vmstat')));
+    if (host.replace('-odd', '') === 'linux-6.1') expect(pins).toEqual({ acquired: 0, released: 0 });
+    else expect((pins?.acquired ?? 0) - (pins?.released ?? 0)).toBeGreaterThan(0);
+  }
+});
+
 test('pin references', () => {
   expect(follPin(parseVmstat(text))).toEqual({ acquired: 0, released: 0 });
   expect(

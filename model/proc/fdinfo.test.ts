@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fixture, processFiles } from '../../test/fixtures.ts';
+import { fixture, madeBuffers, processFiles } from '../../test/fixtures.ts';
 import { parsesOrRefuses } from '../../test/mutate.ts';
 import { ParseError } from '../parse-error.ts';
 import { parseFdInfo } from './fdinfo.ts';
@@ -13,7 +13,7 @@ test('a file that is no dma-buf', () => {
     position: 8192n,
     flags: 0o2100002,
     mountId: 27,
-    inode: 9978009n,
+    inode: 10002532n,
     dmabuf: null,
   });
 });
@@ -26,6 +26,15 @@ test('a dma-buf without a name', () => {
     inode: 5n,
     dmabuf: { size: 1048576, count: 2, exporter: 'udmabuf', name: null },
   });
+});
+
+test('buffers of real kernels are what their maker says, whatever their name', () => {
+  expect(new Set(madeBuffers.map(buffer => buffer.host)).size).toBeGreaterThanOrEqual(3);
+  for (const { host, process, fd, inode, size, name } of madeBuffers) {
+    const info = parseFdInfo(fixture(host, `/proc/${process}/fdinfo/${fd}`));
+    expect(info.inode, `${host} ${process} ${fd}`).toBe(BigInt(inode));
+    expect(info.dmabuf).toEqual({ size, count: expect.any(Number), exporter: 'udmabuf', name });
+  }
 });
 
 test('a name cannot forge fields', () => {

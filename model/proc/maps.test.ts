@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fixture, hosts, processes, processFiles } from '../../test/fixtures.ts';
+import { fixture, hosts, madeBuffers, processes, processFiles } from '../../test/fixtures.ts';
 import { parsesOrRefuses } from '../../test/mutate.ts';
 import { ParseError } from '../parse-error.ts';
 import { dmabufName, isDmabuf, isMemfd, parseMaps, type Vma } from './maps.ts';
@@ -9,22 +9,22 @@ const find = (vmas: readonly Vma[], path: string) => vmas.find(vma => vma.path =
 
 test('a hugetlb memfd, a memfd with a newline, a deleted file with a hostile name', () => {
   expect(find(odd(), '/memfd:huge ram')).toEqual({
-    start: 0x7fa92ee00000n,
-    end: 0x7fa92f400000n,
+    start: 0x7f4c03a00000n,
+    end: 0x7f4c04000000n,
     perms: 'rw-s',
     offset: 0n,
     major: 0,
     minor: 0x11,
-    inode: 75413n,
+    inode: 198017n,
     path: '/memfd:huge ram',
     deleted: true,
   } satisfies Record<keyof Vma, unknown>);
-  expect(find(odd(), '/memfd:two\nlines')).toMatchObject({ inode: 1102n, deleted: true });
+  expect(find(odd(), '/memfd:two\nlines')).toMatchObject({ inode: 185n, deleted: true });
   // The file was called `a b\n\012\tx ESC (deleted)`: its own `\012` comes out as a newline, as documented.
   expect(find(odd(), '/tmp/pin scope/a b\n\n\tx\x1b (deleted)')).toMatchObject({
     major: 0xfe,
     offset: 0x1000n,
-    inode: 9978009n,
+    inode: 10002532n,
     deleted: true,
   });
 });
@@ -47,6 +47,20 @@ test('a scan for dma-bufs leaves out the rest', () => {
   const text = fixture('linux-6.18-vm', '/proc/odd/maps');
   expect(parseMaps(text, '/memfd:').map(vma => vma.path)).toEqual(['/memfd:huge ram', '/memfd:two\nlines']);
   expect(parseMaps(text, '/dmabuf:')).toEqual([]);
+});
+
+test('mapped buffers of real kernels have the inode, size and name that their maker says', () => {
+  for (const { host, process, inode, size, name, mapped } of madeBuffers) {
+    const vmas = parseMaps(fixture(host, `/proc/${process}/maps`), '/dmabuf:').filter(
+      vma => vma.inode === BigInt(inode),
+    );
+    expect(vmas.length, `${host} ${inode}`).toBe((mapped ?? vmas.length > 0) ? 1 : 0);
+    for (const vma of vmas) {
+      expect(Number(vma.end - vma.start)).toBe(size);
+      expect([vma.offset, vma.deleted, vma.perms.at(-1)]).toEqual([0n, false, 's']);
+      expect(dmabufName(vma.path)).toBe(name || null);
+    }
+  }
 });
 
 test('names of dma-bufs keep what looks like a mark of deletion', () => {

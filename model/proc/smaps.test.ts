@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { fixture, hasFixture, processFiles } from '../../test/fixtures.ts';
+import { fixture, hasFixture, madeBuffers, processFiles } from '../../test/fixtures.ts';
 import { parsesOrRefuses } from '../../test/mutate.ts';
 import { ParseError } from '../parse-error.ts';
 import { parseMaps } from './maps.ts';
@@ -36,6 +36,23 @@ test('the mappings are those of maps', () => {
     const smaps = parseSmaps(text);
     expect(smaps.length).toBeGreaterThan(0);
     for (const vma of smaps) expect(vma, `${host} ${process}`).toMatchObject({ ...mapped.get(vma.start) });
+  }
+});
+
+test('mapped udmabufs: PFN mappings since 6.11, ordinary ones before', () => {
+  for (const { host, process } of madeBuffers.filter(
+    buffer => buffer.mapped || buffer.process === 'buffers',
+  )) {
+    const ordinary = host.startsWith('linux-6.1-') || host === 'linux-6.1';
+    const vmas = parseSmaps(fixture(host, `/proc/${process}/smaps`)).filter(vma =>
+      vma.path?.startsWith('/dmabuf:'),
+    );
+    expect(vmas.length, host).toBeGreaterThan(0);
+    for (const vma of vmas) {
+      expect(vma.vmFlags.includes('pf'), host).toBe(!ordinary);
+      if (!ordinary) expect(vma.rssBytes).toBe(0);
+      expect(vma.kernelPageBytes).toBe(4096);
+    }
   }
 });
 
