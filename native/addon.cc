@@ -129,6 +129,12 @@ Napi::Value GetPidfdFd(const Napi::CallbackInfo& info) {
   return Queue(info.Env(), PidfdGetfd(Duplicate(pidfd), target), none, none);
 }
 
+Napi::Value GetFdSeals(const Napi::CallbackInfo& info) {
+  const Napi::Value none = info.Env().Undefined();
+  const int fd = ToInt(info[0], "fd", 0);
+  return Queue(info.Env(), GetSeals(Duplicate(fd), FdPath(fd)), none, none);
+}
+
 Napi::Value CancelCall(const Napi::CallbackInfo& info) {
   if (!info[0].IsNumber()) ThrowType(info.Env(), "id: number");
   Cancel(info.Env(), info[0].As<Napi::Number>().Int64Value());
@@ -162,6 +168,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<&Fds>(exports, "listFds");
   Export<&OpenPidfd>(exports, "pidfdOpen");
   Export<&GetPidfdFd>(exports, "pidfdGetfd");
+  Export<&GetFdSeals>(exports, "getSeals");
   Export<&CancelCall>(exports, "cancel");
   return exports;
 }

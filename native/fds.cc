@@ -178,6 +178,20 @@ class PidfdGetfdJob : public FdJob {
   int target_;
 };
 
+class GetSealsJob : public Job {
+ public:
+  GetSealsJob(UniqueFd fd, std::string path) : Job("fcntl", std::move(path)), fd_(std::move(fd)) {}
+  void Run(Caller&) override {
+    seals_ = fcntl(fd_.get(), F_GET_SEALS);
+    if (seals_ < 0) throw Failure(errno);
+  }
+  Napi::Value Result(Napi::Env env) override { return Napi::Number::New(env, seals_); }
+
+ private:
+  UniqueFd fd_;
+  int seals_ = 0;
+};
+
 }  // namespace
 
 UniqueFd Duplicate(int fd) {
@@ -194,6 +208,10 @@ std::unique_ptr<Job> PidfdOpen(int pid) { return std::make_unique<PidfdOpenJob>(
 
 std::unique_ptr<Job> PidfdGetfd(UniqueFd pidfd, int target) {
   return std::make_unique<PidfdGetfdJob>(std::move(pidfd), target);
+}
+
+std::unique_ptr<Job> GetSeals(UniqueFd fd, std::string path) {
+  return std::make_unique<GetSealsJob>(std::move(fd), std::move(path));
 }
 
 }  // namespace pinscope

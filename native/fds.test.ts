@@ -126,6 +126,26 @@ describe('duplicates', () => {
     });
   });
 
+  test('the seals of a memfd, and of a file that has none', async () => {
+    await withHolder('shmem', 4096, async ({ pid, fd }) => {
+      const pidfd = await native.pidfdOpen(pid);
+      const own = await native.pidfdGetfd(pidfd, fd);
+      const device = openSync('/dev/null', 'r');
+      try {
+        // Made without MFD_ALLOW_SEALING: sealed against seals, F_SEAL_SEAL.
+        expect(await native.getSeals(own)).toBe(1);
+        const refused = native.getSeals(device);
+        await expect(refused).rejects.toMatchObject({
+          code: 'EINVAL',
+          syscall: 'fcntl',
+          path: `fd ${device}`,
+        });
+      } finally {
+        for (const each of [device, own, pidfd]) closeSync(each);
+      }
+    });
+  });
+
   test('a process that is gone', async () => {
     const child: ChildProcess = spawn('true');
     await once(child, 'exit');

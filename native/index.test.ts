@@ -319,6 +319,7 @@ test('the contract and the exports are the same', () => {
     'listFds',
     'pidfdOpen',
     'pidfdGetfd',
+    'getSeals',
   ];
   expect(Object.keys(native)).toEqual(names);
 });

@@ -29,6 +29,7 @@ std::unique_ptr<Job> ReadBytes(UniqueFd fd, std::string path, ByteRanges ranges,
 std::unique_ptr<Job> ListFds(std::string directory, std::vector<std::string> prefixes);
 std::unique_ptr<Job> PidfdOpen(int pid);
 std::unique_ptr<Job> PidfdGetfd(UniqueFd pidfd, int target);
+std::unique_ptr<Job> GetSeals(UniqueFd fd, std::string path);
 
 // A new close-on-exec duplicate: JS may close its own while the work runs.
 UniqueFd Duplicate(int fd);
