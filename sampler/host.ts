@@ -5,7 +5,7 @@ import { type PageTypeInfo, parsePageTypeInfo } from '../model/host/pagetypeinfo
 import { follPin, parseVmstat } from '../model/host/vmstat.ts';
 import { parseZoneinfo } from '../model/host/zoneinfo.ts';
 import { Format } from '../model/lines.ts';
-import { absent, type Reading } from '../model/reading.ts';
+import { absent, known, type Reading } from '../model/reading.ts';
 import type { CmaArea, HostState, HugetlbPool, ZoneState } from '../model/snapshot.ts';
 import { type HostFiles, understood } from './files.ts';
 import type { SourceLog } from './sources.ts';
@@ -36,12 +36,13 @@ export function readHost(files: HostFiles, log: SourceLog): HostReadings {
     );
   const listLimit = parameter('list_limit');
   const sizeLimitMb = parameter('size_limit_mb');
+  const zones = log.of('zoneinfo', () => files.parsed('/proc/zoneinfo', parseZoneinfo));
   return {
     release: understood(files.text('/proc/sys/kernel/osrelease'), text => text.trim()),
-    zones: log.of('zoneinfo', () => files.parsed('/proc/zoneinfo', parseZoneinfo)),
+    zones,
     pageTypes: log.of('pagetypeinfo', () => files.parsed('/proc/pagetypeinfo', parsePageTypeInfo)),
     hugetlb: log.of('hugepages', () => readHugepages(files)),
-    cma: log.of('cma', () => readCma(files)),
+    cma: log.of('cma', () => readCma(files, known(zones))),
     blocks: log.of('memory-blocks', () => readBlocks(files)),
     follPin: log.of('vmstat', () => readFollPin(files)),
     udmabuf: {
@@ -62,12 +63,16 @@ function readHugepages(files: HostFiles): Reading<HugetlbPool[]> {
   );
 }
 
-function readCma(files: HostFiles): Reading<CmaArea[]> {
-  const areas = files.tree(CMA, /_pages$/, 1);
+function readCma(files: HostFiles, zones: readonly ZoneState[] | undefined): Reading<CmaArea[]> {
+  // An area without any file that tells its size (6.1) is named all the same.
+  const areas = files.tree(CMA, /\/cma\/[^/]+\/\w+$/, 1);
   if (areas.state !== 'ok') return areas as Reading<never>;
   // Where an area begins is in debugfs, for root alone.
   const bases = files.tree(CMA_DEBUG, /\/(base_pfn|count)$/, 3);
-  return understood(areas, all => parseCma(new Map([...all, ...(bases.state === 'ok' ? bases.value : [])])));
+  const total = zones?.every(({ cmaPages }) => cmaPages !== null)
+    ? zones.reduce((sum, { cmaPages }) => sum + (cmaPages ?? 0), 0)
+    : null;
+  return understood(areas, all => parseCma(new Map([...all, ...(known(bases) ?? [])]), total));
 }
 
 function readBlocks(files: HostFiles): Reading<MemoryBlocks> {

@@ -1,6 +1,7 @@
 import { closeSync, readSync } from 'node:fs';
 import { KallsymsScanner } from '../model/host/kallsyms.ts';
 import { Btf } from '../model/kernel/btf.ts';
+import { u64 } from '../model/kernel/bytes.ts';
 import {
   eraFromBtf,
   type KernelLayout,
@@ -81,7 +82,9 @@ async function findLayout(files: HostFiles, memory: Kcore, btf: Btf): Promise<Re
       return denied(KALLSYMS_PATH, 'all addresses read as 0', 'root, with kernel.kptr_restrict below 2');
     }
   }
-  const layout = resolveLayout(btf, symbols, vmcoreinfo);
+  const base = symbols.get('vmemmap_base');
+  const [vmemmap] = base ? await memory.read([{ address: base, bytes: 8 }]) : [];
+  const layout = resolveLayout(btf, symbols, vmcoreinfo, vmemmap && u64(vmemmap, 0));
   if ('missing' in layout) return absent('/proc/kcore', `this kernel lacks ${layout.missing}`);
   return ok('/proc/kcore', { memory, layout, symbols: from });
 }

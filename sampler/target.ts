@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { closeSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { type FileId, type GuestMapping, RamView, ramMappings, sameFile } from '../model/join/ram.ts';
 import { MAX_LOCKED_MEMORY, parseLimits } from '../model/proc/limits.ts';
@@ -230,13 +230,30 @@ async function openMemfds(files: HostFiles, native: Native, pid: number): Promis
         inode: ino,
         sizeBytes: Number(table.size[i]),
         pageSizeBytes: blksize,
-        sealed: null,
+        sealed: await isSealed(files, native, `/proc/${pid}/fd/${fd}`),
       });
     } catch (error) {
       failure(`/proc/${pid}/fd/${fd}`, error);
     }
   }
   return memfds;
+}
+
+/** include/uapi/linux/fcntl.h; UDMABUF_CREATE refuses a memfd without it. */
+const F_SEAL_SHRINK = 2;
+
+/** `null`: could not be asked. Opening a memfd through /proc leaves nothing behind. */
+async function isSealed(files: HostFiles, native: Native, path: string): Promise<boolean | null> {
+  const fd = files.open(path);
+  if (fd.state !== 'ok') return null;
+  try {
+    return ((await native.getSeals(fd.value)) & F_SEAL_SHRINK) !== 0;
+  } catch (error) {
+    failure(path, error);
+    return null;
+  } finally {
+    closeSync(fd.value);
+  }
 }
 
 /** st_dev as stat(2) gives it (new_encode_dev, include/linux/kdev_t.h) → major << 20 | minor. */

@@ -94,7 +94,9 @@ function targetLines({ target, host, takenAt }: Snapshot, colours: Colours): str
     ...(target.kind === 'qemu' ? [['monitor', monitorText(target.qmp)] as [string, string]] : []),
     ['taken', takenAt],
   ];
-  return rows.map(([key, value]) => `${key.padEnd(9)}${value}`);
+  return rows.flatMap(([key, value]) =>
+    wrap(value, WIDTH - 9).map((part, i) => `${(i === 0 ? key : '').padEnd(9)}${part}`),
+  );
 }
 
 function monitorText(qmp: Snapshot['target']['qmp']): string {

@@ -151,11 +151,13 @@ export function eraFromBtf(btf: Btf): { era: UdmabufEra; evidence: string } {
 /**
  * @param symbols of {@link WANTED_SYMBOLS}
  * @param vmcoreinfo of /proc/kcore
+ * @param vmemmap value of the variable `vmemmap_base` (arch/x86/kernel/head64.c): where struct pages begin
  */
 export function resolveLayout(
   btf: Btf,
   symbols: ReadonlyMap<string, bigint>,
   vmcoreinfo: ReadonlyMap<string, string>,
+  vmemmap: bigint | undefined,
 ): KernelLayout | Missing {
   try {
     const at = (type: string, ...paths: string[]): number => need(btf, type, paths).offset;
@@ -163,6 +165,7 @@ export function resolveLayout(
     const { era } = eraFromBtf(btf);
     if (era === 'absent') throw new MissingPart('struct udmabuf in BTF (CONFIG_UDMABUF)');
     const listSymbol = LIST_HEADS.find(name => symbols.has(name));
+    if (vmemmap === undefined) throw new MissingPart('the variable vmemmap_base');
     if (listSymbol === undefined) throw new MissingPart(`one of the symbols ${LIST_HEADS.join(', ')}`);
     return {
       era,
@@ -209,7 +212,7 @@ export function resolveLayout(
         flags: at('page', 'flags'),
         head: at('page', 'compound_info', 'compound_head'),
         headBit: enumerator(btf, 'pageflags', 'PG_head'),
-        vmemmap: symbolOf(symbols, 'vmemmap_base'),
+        vmemmap,
       },
       folio: {
         bytes: sizeOf(btf, 'folio'),

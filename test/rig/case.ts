@@ -47,6 +47,11 @@ export class CaseContext {
     readonly dir: string,
   ) {}
 
+  /** The program that makes buffers. */
+  get helper(): string {
+    return `${this.root}/dist/rig/buffers`;
+  }
+
   /** The driver takes plain page references here, no pins. */
   get pageRefs(): boolean {
     return this.kernel === '6.1';
@@ -70,9 +75,14 @@ export class CaseContext {
   }
 
   /** The same with words before the helper, for example `setpriv …`. */
-  async buffersAs(before: readonly string[], ...args: string[]): Promise<Buffers> {
-    const [program = '', ...rest] = [...before, `${this.root}/dist/rig/buffers`];
-    const helper = await Buffers.start([program, ...rest], args);
+  buffersAs(before: readonly string[], ...args: string[]): Promise<Buffers> {
+    const [program = '', ...rest] = [...before, this.helper];
+    return this.buffersBy([program, ...rest], ...args);
+  }
+
+  /** The same by a copy of the helper under another name. */
+  async buffersBy(command: readonly [string, ...string[]], ...args: string[]): Promise<Buffers> {
+    const helper = await Buffers.start(command, args);
     this.atEnd(() => helper.quit());
     return helper;
   }

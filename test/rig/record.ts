@@ -20,6 +20,9 @@ export const recordingBoot: readonly string[] = [
   'cma=256M',
 ];
 
+/** In less than 6 GiB, 6.1 finds no whole GiB at boot: its initramfs ends at 2 GiB, its page structures at 5 GiB. */
+const recordingMemoryMiB = 6144;
+
 /**
  * Replaces the recording of one kernel.
  * @param insideCommand shell command that, inside, calls `recordMachine("$RESULTS/host", …)`
@@ -37,6 +40,7 @@ export async function recordFixtures(
       kernel,
       job: `modprobe vgem 2>/dev/null\n${insideCommand}\n`,
       append: recordingBoot,
+      memoryMiB: recordingMemoryMiB,
       resultsDir: results,
       expose,
     });
@@ -51,7 +55,7 @@ export async function recordFixtures(
       [
         `# linux-${kernel.id}`,
         '',
-        `Linux ${kernel.release} (${kernel.packageVersion}, ${origin}) in a VM of the rig: 2 CPUs, 4 GiB, command line`,
+        `Linux ${kernel.release} (${kernel.packageVersion}, ${origin}) in a VM of the rig: 2 CPUs, ${recordingMemoryMiB / 1024} GiB, command line`,
         `\`${recordingBoot.join(' ')}\`. Made by \`node dist/rig/rig.js record ${kernel.id}\`; pids are replaced by names.`,
         '',
         readFileSync(notes, 'utf8'),

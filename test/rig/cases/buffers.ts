@@ -216,7 +216,9 @@ export const bufferCases: readonly RigCase[] = [
         });
       }
       const maker = resourceOf(await t.snapshot(helper.pid), witness?.inode ?? 0);
-      const bufinfo = await t.sh(`awk '$6 == ${witness?.inode}' /sys/kernel/debug/dma_buf/bufinfo | cut -f4`);
+      const bufinfo = await t.sh(
+        `awk '$6 == ${witness?.inode} { print $4 }' /sys/kernel/debug/dma_buf/bufinfo`,
+      );
       t.equal('references as bufinfo counts them', maker.count, Number(bufinfo.trim()));
     },
   },

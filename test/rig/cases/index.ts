@@ -1,4 +1,14 @@
 import type { RigCase } from '../case.ts';
 import { bufferCases } from './buffers.ts';
+import { placeCases } from './places.ts';
+import { qemuCases } from './qemu.ts';
+import { raceCases } from './races.ts';
+import { userCases } from './users.ts';
 
-export const cases: readonly RigCase[] = [...bufferCases];
+export const cases: readonly RigCase[] = [
+  ...bufferCases,
+  ...placeCases,
+  ...qemuCases,
+  ...raceCases,
+  ...userCases,
+];

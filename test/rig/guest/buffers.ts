@@ -62,6 +62,8 @@ export class Buffers {
   private constructor(child: ChildProcessByStdio<Writable, Readable, null>) {
     this.pid = child.pid ?? 0;
     this.#child = child;
+    // A helper that was killed by its case cannot take a command; that shows in its missing answer.
+    child.stdin.on('error', () => {});
     this.#events = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
@@ -103,6 +105,7 @@ export class Buffers {
 
   /** Ends the helper and its holders. */
   async quit(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise(resolve => this.#child.once('close', resolve));
     this.#child.stdin.end('quit\n');
     await ended;
