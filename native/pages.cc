@@ -2,6 +2,7 @@
 // /proc/kpageflags, kpagecount, kpagecgroup (fs/proc/page.c).
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 
 #include "jobs.h"
 
@@ -28,7 +29,7 @@ constexpr uint64_t kFrameMask = (uint64_t{1} << 55) - 1;
 double ToDouble(uint64_t number) { return static_cast<double>(static_cast<int64_t>(number)); }
 
 struct PageBlock {
-  static constexpr size_t kRows = 16384;
+  static constexpr size_t kRows = 4096;
   double page[kRows];
   double count[kRows];
   double frame[kRows];
@@ -36,20 +37,51 @@ struct PageBlock {
 };
 
 struct ValueBlock {
-  static constexpr size_t kRows = 16384;
+  static constexpr size_t kRows = 4096;
   double page[kRows];
   double count[kRows];
   uint64_t value[kRows];
+};
+
+// Blocks of calls that are over, for those that come: fresh memory costs a fault a page, and giving it back interrupts
+// the other processors. Never more than kKept, and those only where a scan once needed them.
+template <typename Block>
+class Spare {
+ public:
+  static std::unique_ptr<Block> Take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (blocks_.empty()) return std::unique_ptr<Block>(new Block);  // not make_unique: that would zero it
+    std::unique_ptr<Block> block = std::move(blocks_.back());
+    blocks_.pop_back();
+    return block;
+  }
+
+  static void Give(std::unique_ptr<Block> block) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (blocks_.size() < kKept) blocks_.push_back(std::move(block));
+  }
+
+ private:
+  static constexpr size_t kKept = 64;
+  static inline std::mutex mutex_;
+  static inline std::vector<std::unique_ptr<Block>> blocks_;
 };
 
 // Rows in blocks: growing never copies what is there.
 template <typename Block>
 class Rows {
  public:
+  Rows() = default;
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+  ~Rows() {
+    for (auto& block : blocks_) Spare<Block>::Give(std::move(block));
+  }
+
   // The block and the index in it of a new row, for the caller to fill.
   Block& Add(size_t& row) {
     if (used_ == Block::kRows) {
-      blocks_.emplace_back(new Block);  // not make_unique: that would zero it
+      blocks_.push_back(Spare<Block>::Take());
       used_ = 0;
     }
     row = used_++;
@@ -59,7 +91,10 @@ class Rows {
   template <typename Array, typename T>
   Array Column(Napi::Env env, T (Block::*column)[Block::kRows]) const {
     const size_t size = blocks_.empty() ? 0 : (blocks_.size() - 1) * Block::kRows + used_;
-    Array array = Array::New(env, size);
+    if (size == 0) return Array::New(env, 0);
+    // Memory that Node does not zero first, as all of it is written here.
+    const auto memory = Napi::Buffer<uint8_t>::New(env, size * sizeof(T));
+    Array array = Array::New(env, size, memory.ArrayBuffer(), memory.ByteOffset());
     for (size_t block = 0, at = 0; at < size; block++, at += Block::kRows) {
       std::memcpy(array.Data() + at, (*blocks_[block]).*column, std::min(Block::kRows, size - at) * sizeof(T));
     }

@@ -29,28 +29,46 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? high : ((sorted[middle - 1] ?? Number.NaN) + high) / 2;
 }
 
+/** What one side took, in ms: by the clock, and on processors. */
+export interface Times {
+  readonly clock: number;
+  readonly cpu: number;
+}
+
+export interface Comparison {
+  /** Medians by the clock, ms. */
+  readonly value: number;
+  readonly baseline: number;
+  readonly ratio: number;
+  /** The same ratio of the shortest times, and of medians of processor time: a busy machine changes these less. */
+  readonly bestRatio: number;
+  readonly cpuRatio: number;
+}
+
 /**
  * Measures two sides in turn, `pairs` times after one unmeasured pair, so that whatever else the machine does meets
- * both. Each side returns its own time. The medians and their ratio; `bestRatio` is that of the shortest times, which a
- * busy machine changes least.
+ * both. Each side returns its own times.
  */
 export async function alternate(
   pairs: number,
-  baseline: () => Promise<number>,
-  ours: () => Promise<number>,
-): Promise<{ value: number; baseline: number; ratio: number; bestRatio: number }> {
-  const times: { baseline: number[]; ours: number[] } = { baseline: [], ours: [] };
+  baseline: () => Promise<Times>,
+  ours: () => Promise<Times>,
+): Promise<Comparison> {
+  const theirs: Times[] = [];
+  const own: Times[] = [];
   for (let pair = -1; pair < pairs; pair++) {
     // The order changes too: the second of a pair may find warmer caches.
-    const first = pair % 2 === 0;
-    const before = first ? await baseline() : undefined;
-    const own = await ours();
-    const base = before ?? (await baseline());
-    if (pair < 0) continue;
-    times.baseline.push(base);
-    times.ours.push(own);
+    const sides = [async () => theirs.push(await baseline()), async () => own.push(await ours())];
+    for (const side of pair % 2 === 0 ? sides : sides.reverse()) await side();
+    if (pair < 0) theirs.length = own.length = 0;
   }
-  const result = { value: median(times.ours), baseline: median(times.baseline) };
-  const bestRatio = Math.min(...times.ours) / Math.min(...times.baseline);
-  return { ...result, ratio: result.value / result.baseline, bestRatio };
+  const ratioOf = (summary: (values: readonly number[]) => number, key: keyof Times) =>
+    summary(own.map(times => times[key])) / summary(theirs.map(times => times[key]));
+  return {
+    value: median(own.map(times => times.clock)),
+    baseline: median(theirs.map(times => times.clock)),
+    ratio: ratioOf(median, 'clock'),
+    bestRatio: ratioOf(values => Math.min(...values), 'clock'),
+    cpuRatio: ratioOf(median, 'cpu'),
+  };
 }

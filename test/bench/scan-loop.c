@@ -3,7 +3,8 @@
  *
  *   scan-loop hold shmem|hugetlb BYTES      maps and touches a memfd, prints its address, stays until stdin ends
  *   scan-loop scan PID ADDRESS BYTES CHUNK  a bare pread loop over that pagemap: one scan a line of stdin; prints the
- *                                           nanoseconds, and the OR of all entries so that none is left unread
+ *                                           nanoseconds, those of them on a processor, and the OR of all entries, so
+ *                                           that none is left unread
  *
  * Numbers are decimal.
  */
@@ -62,11 +63,11 @@ static int hold(const char *kind, uint64_t bytes)
 	return 0;
 }
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -86,7 +87,7 @@ static int scan(const char *pid, uint64_t address, uint64_t bytes, uint64_t chun
 		fail("aligned_alloc");
 	memset(buffer, 0, chunk);
 	while (fgets(line, sizeof line, stdin) != NULL) {
-		uint64_t all = 0, begin = now_ns();
+		uint64_t all = 0, cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID), begin = now_ns(CLOCK_MONOTONIC);
 
 		for (uint64_t at = start; at < end;) {
 			ssize_t got = pread(fd, buffer, end - at < chunk ? end - at : chunk, (off_t)at);
@@ -97,7 +98,9 @@ static int scan(const char *pid, uint64_t address, uint64_t bytes, uint64_t chun
 				all |= buffer[i];
 			at += (uint64_t)got;
 		}
-		printf("%ju %jx\n", (uintmax_t)(now_ns() - begin), (uintmax_t)all);
+		begin = now_ns(CLOCK_MONOTONIC) - begin;
+		cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+		printf("%ju %ju %jx\n", (uintmax_t)begin, (uintmax_t)cpu, (uintmax_t)all);
 		fflush(stdout);
 	}
 	return 0;

@@ -76,30 +76,40 @@ async function scan(
     const ranges = { first: Float64Array.of(address / pageSize), count: Float64Array.of(pages) };
     let runs = 0;
 
-    const { bestRatio, ...times } = await alternate(
+    const { bestRatio, cpuRatio, ...times } = await alternate(
       pairs,
       async () => {
         bare.ask();
-        return Number((await bare.line()).split(' ')[0]) / 1e6;
+        const [clock, cpu] = (await bare.line()).split(' ').map(ns => Number(ns) / 1e6);
+        return { clock: clock ?? Number.NaN, cpu: cpu ?? Number.NaN };
       },
       async () => {
+        const cpu = process.cpuUsage();
         const begin = process.hrtime.bigint();
         const result = await native.readPageRuns(pagemap, ranges);
-        const time = Number(process.hrtime.bigint() - begin) / 1e6;
+        const clock = Number(process.hrtime.bigint() - begin) / 1e6;
+        const { user, system } = process.cpuUsage(cpu);
         runs = result.page.length;
         const present = result.count.reduce(
           (sum, count, run) => sum + ((result.flags[run] ?? 0) >> 8) * count,
           0,
         );
         if (present !== pages) throw new Error(`${name}: ${present} of ${pages} pages are present`);
-        return time;
+        return { clock, cpu: (user + system) / 1e3 };
       },
     );
     return {
       name,
       unit: 'ms',
       ...times,
-      details: { pages, pagesPerSecond: Math.round(pages / (times.value / 1e3)), runs, pairs, bestRatio },
+      details: {
+        pages,
+        pagesPerSecond: Math.round(pages / (times.value / 1e3)),
+        runs,
+        pairs,
+        bestRatio,
+        cpuRatio,
+      },
     };
   } finally {
     if (fd !== undefined) closeSync(fd);
