@@ -1,6 +1,6 @@
 // Bundles every program of the checkout into one file each, so that a cold start opens few files.
 import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 const programs = [
   { input: 'cli/pinscope.ts', file: 'dist/cli/pinscope.js', banner: '#!/usr/bin/env node' },
@@ -33,11 +33,14 @@ export async function bundle(root) {
         platform: 'node',
         logLevel: 'warn',
         output: {
-          file: join(root, file),
+          dir: join(root, dirname(file)),
+          entryFileNames: basename(file),
+          // What is imported on demand is a file of its own, beside the program.
+          chunkFileNames: `${basename(file, '.js')}-[name].js`,
           format: 'esm',
-          codeSplitting: false,
-          sourcemap: false,
-          ...(banner ? { banner } : {}),
+          // Names stay, for stack traces; only what costs a cold start to read goes.
+          minify: { compress: false, mangle: false, codegen: true },
+          ...(banner ? { banner: chunk => (chunk.isEntry ? banner : '') } : {}),
         },
       })),
   );

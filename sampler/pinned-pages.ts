@@ -1,12 +1,6 @@
 import { closeSync } from 'node:fs';
 import type { FrameMap } from '../model/join/frames.ts';
-import {
-  type JoinedPages,
-  joinPages,
-  pageRanges,
-  pageTableEntries,
-  virtualPages,
-} from '../model/join/pages.ts';
+import { type JoinedPages, joinPages, pageRanges, pageTableEntries, placeRows } from '../model/join/pages.ts';
 import type { RamView } from '../model/join/ram.ts';
 import { type DmaBuf, readUdmabufs, stillThere, walkDmaBufs } from '../model/kernel/dma-bufs.ts';
 import { type PageFacts, readPageFacts } from '../model/kernel/pages.ts';
@@ -63,25 +57,29 @@ export async function readPinnedPages(
     const found = new Map<number, KernelBuffer>(
       walk.buffers.map(buffer => [buffer.inode, { buffer, pages: undefined }]),
     );
-    let lost = walk.racedBuffers;
-    for (const [i, buffer] of mine.entries()) {
+    const holes = facts.folioPages.includes(0);
+    const good = mine.flatMap((buffer, i) => {
       const pages = read[i];
-      if (!pages || !alive[i] || !isReadable(facts, pages.pfn)) {
-        lost++;
-        continue;
-      }
-      const joined = joinPages({
-        pfn: pages.pfn,
+      return pages && alive[i] && !(holes && !isReadable(facts, pages.pfn)) ? [{ buffer, pages }] : [];
+    });
+    const lost = walk.racedBuffers + mine.length - good.length;
+    const joined = joinPages(
+      good.map(({ pages }) => pages.pfn),
+      {
         facts,
         entries,
         frames: request.frames,
         ram: request.ram,
         migratetypes: layout.pageblocks?.types ?? new Map(),
-      });
+      },
+    );
+    for (const [i, { buffer, pages }] of good.entries()) {
       const count = pages.pfn.length;
       // Without pins the driver takes one reference an entry (shmem_read_mapping_page, find_get_page).
       const pageReferences = layout.udmabuf.pins.kind === 'none' ? count : 0;
-      found.set(buffer.inode, { buffer, pages: { ...joined, count, pins: pages.pins, pageReferences } });
+      const runs = joined[i];
+      if (runs)
+        found.set(buffer.inode, { buffer, pages: { ...runs, count, pins: pages.pins, pageReferences } });
     }
     const reading = ok('/proc/kcore', found);
     const detail = `${layout.listSymbol}, ${walk.buffers.length} dma-bufs; symbols from ${request.kernel.symbols}`;
@@ -118,8 +116,9 @@ async function readEntries(
   facts: PageFacts,
   log: SourceLog,
 ): Promise<Float64Array> {
-  const pages = virtualPages(facts, ram);
-  const ranges = pageRanges(pages);
+  const placements = placeRows(facts, ram);
+  const ranges = pageRanges(placements);
+  const rows = facts.head.length;
   const none: PageRuns = {
     page: new Float64Array(0),
     count: new Float64Array(0),
@@ -127,7 +126,7 @@ async function readEntries(
     flags: new Uint16Array(0),
     missing: 0,
   };
-  if (ranges.first.length === 0) return pageTableEntries(pages, none);
+  if (ranges.first.length === 0) return pageTableEntries(rows, placements, none);
   const path = `/proc/${pid}/pagemap`;
   const runs = await log.ofAsync('pagemap', async (): Promise<Reading<PageRuns>> => {
     const fd = files.open(path);
@@ -140,5 +139,5 @@ async function readEntries(
       closeSync(fd.value);
     }
   });
-  return pageTableEntries(pages, runs.state === 'ok' ? runs.value : none);
+  return pageTableEntries(rows, placements, runs.state === 'ok' ? runs.value : none);
 }

@@ -44,15 +44,12 @@ export class RamView {
     readonly guest: readonly GuestMapping[],
   ) {}
 
-  /** Virtual page number (address / 4096) that maps this byte of the file; `undefined`: the process does not map it. */
-  virtualPage(file: FileId, offset: number): number | undefined {
-    for (const mapping of this.mappings) {
+  /** The mapping that shows this byte of the file; `undefined`: the process does not map it. */
+  mapping(file: FileId, offset: number): RamMapping | undefined {
+    return this.mappings.find(mapping => {
       const inside = offset - mapping.offset;
-      if (inside >= 0 && sameFile(mapping, file) && BigInt(inside) < mapping.end - mapping.start) {
-        return (Number(mapping.start) + inside) / 4096;
-      }
-    }
-    return undefined;
+      return inside >= 0 && sameFile(mapping, file) && inside < Number(mapping.end - mapping.start);
+    });
   }
 
   /** The guest range that holds this byte of the file. */
@@ -60,6 +57,15 @@ export class RamView {
     return this.guest.find(
       range => offset >= range.offset && offset < range.offset + range.bytes && sameFile(range, file),
     );
+  }
+
+  /** Pages from this byte of the file to the next one that the guest sees. */
+  pagesToGuest(file: FileId, offset: number): number {
+    let bytes = Number.POSITIVE_INFINITY;
+    for (const range of this.guest) {
+      if (range.offset > offset && sameFile(range, file)) bytes = Math.min(bytes, range.offset - offset);
+    }
+    return Math.ceil(bytes / 4096);
   }
 
   /** The process's memfd, if it maps exactly one: then a page that left its file can only have come from there. */

@@ -1,5 +1,5 @@
 import { ParseError } from '../parse-error.ts';
-import { latin1, u32 } from './bytes.ts';
+import { cString, u32 } from './bytes.ts';
 
 /*
  * BTF, the type description that the kernel carries at /sys/kernel/btf/vmlinux
@@ -29,9 +29,9 @@ const KIND = {
   enum64: 19,
 } as const;
 
-/** Bytes behind the 12 of `struct btf_type`, indexed by kind: once, and for each of its `vlen` elements. */
-const EXTRA_ONCE = [0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0];
-const EXTRA_EACH = [0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12];
+/** Words behind the 3 of `struct btf_type`, indexed by kind: once, and for each of its `vlen` elements. */
+const EXTRA_ONCE = Uint8Array.of(0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0);
+const EXTRA_EACH = Uint8Array.of(0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3);
 
 export interface Member {
   /** Bytes from the start of the outermost type. */
@@ -40,11 +40,24 @@ export interface Member {
   readonly size: number;
 }
 
+/** Where `piece` first lies in `data`, or -1. */
+export type FindBytes = (data: Uint8Array, piece: Uint8Array) => number;
+
+function findBytes(data: Uint8Array, piece: Uint8Array): number {
+  const first = piece[0] ?? 0;
+  for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1)) {
+    let same = 1;
+    while (same < piece.length && data[at + same] === piece[same]) same++;
+    if (same === piece.length) return at;
+  }
+  return -1;
+}
+
 /** The wanted types of one BTF image. */
 export class Btf {
   private constructor(
     private readonly types: Uint8Array,
-    private readonly strings: string,
+    private readonly strings: Uint8Array,
     /** Type id → offset in `types`; id 0 is void. */
     private readonly starts: Uint32Array,
     private readonly named: ReadonlyMap<string, number>,
@@ -53,9 +66,10 @@ export class Btf {
   /**
    * @param data the whole file
    * @param wanted names of structs, unions and enums that will be asked for
+   * @param find index of a piece of bytes, -1 without: where the platform has a fast one
    * @throws ParseError where it is no BTF, is of another byte order or version, or ends early
    */
-  static parse(data: Uint8Array, wanted: readonly string[]): Btf {
+  static parse(data: Uint8Array, wanted: readonly string[], find: FindBytes = findBytes): Btf {
     const fail = (expected: string, found: string) => new ParseError('BTF', expected, found, 0);
     if (data.length < 24) throw fail('a header of 24 bytes', `${data.length} bytes`);
     const magic = (data[0] ?? 0) | ((data[1] ?? 0) << 8);
@@ -67,34 +81,41 @@ export class Btf {
       throw fail('type and string sections inside the file', `${data.length} bytes`);
     }
     const types = data.subarray(header + typeOff, header + typeOff + typeLen);
-    const strings = latin1(data.subarray(header + strOff, header + strOff + strLen));
+    const strings = data.subarray(header + strOff, header + strOff + strLen);
 
     // Names are unique in the deduplicated string table, so a wanted name is one integer to compare.
     const wantedAt = new Map<number, string>();
     for (const name of wanted) {
-      const at = strings.indexOf(`\0${name}\0`);
+      const at = find(
+        strings,
+        Uint8Array.from(`\0${name}\0`, c => c.charCodeAt(0)),
+      );
       if (at >= 0) wantedAt.set(at + 1, name);
     }
-    const view = new DataView(types.buffer, types.byteOffset, types.byteLength);
-    let starts = new Uint32Array(1 << 16);
+    const words = wordsOf(types);
+    let starts = new Uint32Array(1 << 18);
     const named = new Map<string, number>();
     let id = 1;
-    for (let at = 0; at < types.length; id++) {
-      if (at + 12 > types.length) throw fail('a whole type', `${types.length - at} bytes at its end`);
+    let at = 0;
+    while (at < words.length) {
+      if (at + 3 > words.length) throw fail('a whole type', `${types.length - at * 4} bytes at its end`);
       if (id >= starts.length) {
         const grown = new Uint32Array(starts.length * 2);
         grown.set(starts);
         starts = grown;
       }
-      starts[id] = at;
-      const info = view.getUint32(at + 4, true);
+      starts[id] = at * 4;
+      const info = words[at + 1] as number;
       const kind = (info >>> 24) & 0x1f;
       if (kind === 0 || kind >= EXTRA_EACH.length)
         throw fail('a kind of 1 to 19', `kind ${kind} of type ${id}`);
-      const name = wantedAt.get(view.getUint32(at, true));
-      if (name !== undefined && isDefinition(kind) && !named.has(name)) named.set(name, id);
-      at += 12 + (EXTRA_ONCE[kind] ?? 0) + (info & 0xffff) * (EXTRA_EACH[kind] ?? 0);
-      if (at > types.length) throw fail('a whole type', `type ${id} of kind ${kind} past the end`);
+      if (isDefinition(kind)) {
+        const name = wantedAt.get(words[at] as number);
+        if (name !== undefined && !named.has(name)) named.set(name, id);
+      }
+      at += 3 + (EXTRA_ONCE[kind] as number) + (info & 0xffff) * (EXTRA_EACH[kind] as number);
+      if (at > words.length) throw fail('a whole type', `type ${id} of kind ${kind} past the end`);
+      id++;
     }
     return new Btf(types, strings, starts.subarray(0, id), named);
   }
@@ -150,8 +171,7 @@ export class Btf {
   }
 
   private text(offset: number): string {
-    const end = this.strings.indexOf('\0', offset);
-    return this.strings.slice(offset, end < 0 ? undefined : end);
+    return cString(this.strings, offset) ?? '';
   }
 
   /** Follows typedefs and qualifiers. Bounded, because a damaged table could form a ring. */
@@ -212,6 +232,12 @@ export class Btf {
     }
     return undefined;
   }
+}
+
+/** The type section as words; it is aligned in the file, so it is copied only where the file lies askew in memory. */
+function wordsOf(types: Uint8Array): Uint32Array {
+  const aligned = types.byteOffset % 4 === 0 ? types : types.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2);
 }
 
 function isComposite(kind: number): boolean {

@@ -1,5 +1,6 @@
 import { cString, safeU64, u32, u64 } from './bytes.ts';
 import type { KernelLayout } from './layout.ts';
+import { followList, isKernelAddress } from './list.ts';
 import { type KernelMemory, PageCache } from './memory.ts';
 
 /*
@@ -37,35 +38,31 @@ export interface DmaBufWalk {
 
 /** All dma-bufs of the host, whoever exports or holds them. Kernel addresses are checked, never trusted. */
 export async function walkDmaBufs(memory: KernelMemory, layout: KernelLayout): Promise<DmaBufWalk> {
-  let nodes: ListNode[] = [];
+  let nodes: readonly bigint[] = [];
   let whole = false;
   for (let attempt = 0; attempt < WALK_ATTEMPTS && !whole; attempt++) {
-    const walk = await walkList(
-      new PageCache(memory),
-      layout,
-      layout.listHead,
-      layout.dmaBuf.node,
-      layout.dmaBuf.bytes,
-      MAX_BUFFERS,
-    );
+    const walk = await followList(new PageCache(memory), layout.list, layout.listHead, MAX_BUFFERS, true);
     // An attempt that got further is the better answer when none is whole.
     if (walk.whole || walk.nodes.length > nodes.length) nodes = walk.nodes;
     whole = walk.whole;
   }
   const { dmaBuf, file, inode } = layout;
-  const files = nodes.map(({ data }) => u64(data, dmaBuf.file));
+  const addresses = nodes.map(node => node - BigInt(dmaBuf.node));
+  const structs = await memory.read(addresses.map(address => ({ address, bytes: dmaBuf.bytes })));
+  const files = structs.map(data => (data ? u64(data, dmaBuf.file) : 0n));
   const filesRead = await memory.read(files.map(f => ({ address: f + BigInt(file.inode), bytes: 8 })));
   const inodes = filesRead.map(data => (data ? u64(data, 0) : 0n));
   const inodeBytes = Math.max(inode.ino, inode.superBlock, inode.ctimeSec ?? 0, inode.ctimeNsec ?? 0) + 8;
   const inodesRead = await memory.read(inodes.map(address => ({ address, bytes: inodeBytes })));
   const buffers: DmaBuf[] = [];
   const cache = new PageCache(memory);
-  for (const [i, { address, data }] of nodes.entries()) {
+  for (const [i, address] of addresses.entries()) {
+    const data = structs[i];
     const inodeData = inodes[i] ? inodesRead[i] : undefined;
     const ino = inodeData && safeU64(inodeData, inode.ino);
-    const sizeBytes = safeU64(data, dmaBuf.size);
-    if (!inodeData || ino === undefined || sizeBytes === undefined) continue;
-    const attachments = await readAttachments(cache, layout, address + BigInt(dmaBuf.attachments));
+    const sizeBytes = data && safeU64(data, dmaBuf.size);
+    if (!data || !inodeData || ino === undefined || sizeBytes === undefined) continue;
+    const attachments = await readAttachments(memory, cache, layout, address, data);
     if (!attachments) continue;
     buffers.push({
       address,
@@ -193,26 +190,33 @@ async function countPins(
   if (pins.kind === 'none') return 0;
   if (pins.kind === 'count') return safeU64(data, pins.count);
   // One element a list item and folio, and every item has an entry of its own: never more than entries.
-  const walk = await walkList(cache, layout, priv + BigInt(pins.head), pins.node, pins.node + 16, entries);
-  return walk.whole ? walk.nodes.length : undefined;
+  const walk = await followList(cache, layout.list, priv + BigInt(pins.head), entries, false);
+  return walk.whole ? walk.count : undefined;
 }
 
 async function readAttachments(
+  memory: KernelMemory,
   cache: PageCache,
   layout: KernelLayout,
-  head: bigint,
+  address: bigint,
+  data: Uint8Array,
 ): Promise<DmaBuf['attachments'] | undefined> {
-  const { attachment } = layout;
-  const bytes = Math.max(attachment.node + 16, attachment.dev + 8, (attachment.sgt ?? 0) + 8);
-  const walk = await walkList(cache, layout, head, attachment.node, bytes, MAX_ATTACHMENTS);
+  const { attachment, dmaBuf, list } = layout;
+  const head = address + BigInt(dmaBuf.attachments);
+  if (u64(data, dmaBuf.attachments + list.next) === head) return [];
+  const walk = await followList(cache, list, head, MAX_ATTACHMENTS, true);
   if (!walk.whole) return undefined;
+  const bytes = Math.max(attachment.dev, attachment.sgt ?? 0) + 8;
+  const structs = await memory.read(
+    walk.nodes.map(node => ({ address: node - BigInt(attachment.node), bytes })),
+  );
   const attachments = [];
-  for (const { data } of walk.nodes) {
-    const device = await deviceName(cache, layout, u64(data, attachment.dev));
-    if (device === undefined) return undefined;
+  for (const struct of structs) {
+    const device = struct && (await deviceName(cache, layout, u64(struct, attachment.dev)));
+    if (!struct || device === undefined) return undefined;
     attachments.push({
       device,
-      mapped: attachment.sgt === undefined ? undefined : u64(data, attachment.sgt) !== 0n,
+      mapped: attachment.sgt === undefined ? undefined : u64(struct, attachment.sgt) !== 0n,
     });
   }
   return attachments;
@@ -235,48 +239,8 @@ async function deviceName(
   return undefined;
 }
 
-interface ListNode {
-  /** Address of the structure that holds the node. */
-  readonly address: bigint;
-  readonly data: Uint8Array;
-}
-
-/**
- * Follows a circular `list_head`. Each node must point back to the one before it (list_add keeps that at all times but for
- * the instant of the change), so a walk that strayed is noticed; `whole` is false then, and when `limit` is passed.
- */
-async function walkList(
-  cache: PageCache,
-  layout: KernelLayout,
-  head: bigint,
-  nodeOffset: number,
-  bytes: number,
-  limit: number,
-): Promise<{ nodes: ListNode[]; whole: boolean }> {
-  const { next, prev } = layout.list;
-  const nodes: ListNode[] = [];
-  const start = await cache.read(head, 16);
-  let before = head;
-  let node = start ? u64(start, next) : 0n;
-  while (node !== head) {
-    if (!isKernelAddress(node) || nodes.length >= limit) return { nodes, whole: false };
-    const address = node - BigInt(nodeOffset);
-    const data = await cache.read(address, bytes);
-    if (!data || u64(data, nodeOffset + prev) !== before) return { nodes, whole: false };
-    nodes.push({ address, data });
-    before = node;
-    node = u64(data, nodeOffset + next);
-  }
-  return { nodes, whole: true };
-}
-
 function ctimeOf(layout: KernelLayout, inodeData: Uint8Array): bigint | undefined {
   const { ctimeSec, ctimeNsec } = layout.inode;
   if (ctimeSec === undefined || ctimeNsec === undefined) return undefined;
   return u64(inodeData, ctimeSec) * 1_000_000_000n + BigInt(u32(inodeData, ctimeNsec));
-}
-
-/** The upper half of the address space; list poison (0xdead…, 0x100) and NULL are outside it. */
-function isKernelAddress(address: bigint): boolean {
-  return address >= 0xff00_0000_0000_0000n;
 }

@@ -15,7 +15,6 @@ export const WANTED_TYPES = [
   'dma_buf_attachment',
   'device',
   'udmabuf',
-  'udmabuf_folio',
   'file',
   'inode',
   'super_block',
@@ -77,7 +76,7 @@ export interface KernelLayout {
     /** Where FOLL_PIN references are counted; none in the page-refs era. */
     readonly pins:
       | { readonly kind: 'count'; readonly count: number }
-      | { readonly kind: 'list'; readonly head: number; readonly node: number }
+      | { readonly kind: 'list'; readonly head: number }
       | { readonly kind: 'none' };
   };
   readonly file: { readonly inode: number };
@@ -272,9 +271,7 @@ function pinsOf(btf: Btf, era: UdmabufEra): KernelLayout['udmabuf']['pins'] {
   const count = btf.member('udmabuf', 'nr_pinned');
   if (count) return { kind: 'count', count: count.offset };
   const head = btf.member('udmabuf', 'unpin_list');
-  if (head) {
-    return { kind: 'list', head: head.offset, node: need(btf, 'udmabuf_folio', ['list']).offset };
-  }
+  if (head) return { kind: 'list', head: head.offset };
   if (era === 'page-refs') return { kind: 'none' };
   throw new MissingPart('nr_pinned or unpin_list of struct udmabuf in BTF');
 }

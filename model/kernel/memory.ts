@@ -1,3 +1,5 @@
+import { u32 } from './bytes.ts';
+
 /**
  * Kernel memory, as the walk needs it. The sampler implements it on /proc/kcore; tests on recorded memory.
  * Addresses are kernel virtual, bytes little-endian. Memory that is not mapped, or went away, is `undefined`: a walk of
@@ -12,35 +14,52 @@ export interface MemoryRange {
   readonly bytes: number;
 }
 
-const PAGE = 4096n;
+const PAGE_BYTES = 4096;
+/** Pages read at once: slab pages of objects that were made together lie together. */
+const WINDOW = 8;
 
 /**
  * Reads whole pages and keeps them, for following pointers: neighbours in a list lie in few slab pages, and a kcore read of
- * 4 KiB costs what one of 24 bytes does. What it returns may be as old as the object itself, so make a new one for every
+ * 4 KiB costs what one of 24 bytes does. Pages go by number (address / 4096, which a `number` holds exactly), because BigInt
+ * arithmetic would cost more than the walk. What it returns may be as old as the object itself, so make a new one for every
  * walk and verify through fresh reads.
  */
 export class PageCache {
-  private readonly pages = new Map<bigint, Promise<Uint8Array | undefined>>();
+  private readonly pages = new Map<number, Uint8Array | null>();
   constructor(private readonly memory: KernelMemory) {}
 
-  async read(address: bigint, bytes: number): Promise<Uint8Array | undefined> {
-    const first = address / PAGE;
-    const last = (address + BigInt(bytes) - 1n) / PAGE;
-    if (first === last) {
-      const page = await this.page(first);
-      const at = Number(address % PAGE);
-      return page?.subarray(at, at + bytes);
-    }
-    const [whole] = await this.memory.read([{ address, bytes }]);
-    return whole;
+  /** The page, if it was loaded; `null` if it cannot be read. */
+  peek(page: number): Uint8Array | null | undefined {
+    return this.pages.get(page);
   }
 
-  private page(number: bigint): Promise<Uint8Array | undefined> {
-    let page = this.pages.get(number);
-    if (!page) {
-      page = this.memory.read([{ address: number * PAGE, bytes: Number(PAGE) }]).then(([data]) => data);
-      this.pages.set(number, page);
+  /** Loads a page with its neighbours. */
+  async load(page: number): Promise<Uint8Array | null> {
+    const first = page - (page % WINDOW);
+    const read = await this.memory.read(
+      Array.from({ length: WINDOW }, (_, i) => ({ address: pageAddress(first + i), bytes: PAGE_BYTES })),
+    );
+    for (let i = 0; i < WINDOW; i++) {
+      if (!this.pages.has(first + i)) this.pages.set(first + i, read[i] ?? null);
     }
-    return page;
+    return this.pages.get(page) ?? null;
   }
+
+  async read(address: bigint, bytes: number): Promise<Uint8Array | undefined> {
+    const at = Number(address & 0xfffn);
+    if (at + bytes > PAGE_BYTES) {
+      const [whole] = await this.memory.read([{ address, bytes }]);
+      return whole;
+    }
+    const page = Number(address >> 12n);
+    const data = this.pages.get(page) ?? (await this.load(page));
+    return data?.subarray(at, at + bytes);
+  }
+}
+
+export const pageAddress = (page: number): bigint => BigInt(page) << 12n;
+
+/** Page number of the pointer that is stored at `at`; its offset in the page is `u32(data, at) & 0xfff`. */
+export function pointedPage(data: Uint8Array, at: number): number {
+  return u32(data, at + 4) * 0x10_0000 + (u32(data, at) >>> 12);
 }

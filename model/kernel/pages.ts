@@ -9,6 +9,7 @@ import type { KernelMemory, MemoryRange } from './memory.ts';
 const HUGETLBFS_MAGIC = 0x958458f6;
 /** struct pages are read in pieces of this size. */
 const PIECE_BYTES = 1 << 20;
+const TWO_32 = 0x1_0000_0000;
 /** Bounds folio sizes that we believe: 16 GiB, the largest that any architecture has. */
 const MAX_FOLIO_PAGES = 1 << 22;
 
@@ -44,6 +45,21 @@ export class PageFacts {
     const low = lastAtOrBelow(this.starts, pfn);
     return (this.rows[low] ?? 0) + pfn - (this.starts[low] ?? 0);
   }
+
+  /** Calls `visit` for every row, ascending by PFN. */
+  forEachRow(visit: (row: number, pfn: number) => void): void {
+    let row = 0;
+    for (let run = 0; run < this.starts.length; run++) {
+      const end = this.rows[run + 1] ?? this.head.length;
+      for (let pfn = this.starts[run] ?? 0; row < end; pfn++, row++) visit(row, pfn);
+    }
+  }
+
+  /** PFN of a row. */
+  pfnOf(row: number): number {
+    const run = lastAtOrBelow(this.rows, row);
+    return (this.starts[run] ?? 0) + row - (this.rows[run] ?? 0);
+  }
 }
 
 /**
@@ -69,20 +85,31 @@ export async function readPageFacts(
   const heads = await readHeads(memory, layout, headPages);
 
   const mappings = new Map<bigint, number>();
+  // Neighbours mostly share their mapping, so the last one is compared as two words and the table asked seldom.
+  let [lastLow, lastHigh, lastOwner] = [-1, -1, -2];
   let row = 0;
   for (const [run, start] of starts.entries()) {
     const data = pages[run];
     for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
       const first = head[row] ?? -1;
-      const at = i * layout.page.bytes;
-      const large = heads.get(first);
+      const large = heads.size > 0 ? heads.get(first) : undefined;
       // A single page carries mapping and index itself; a tail's lie in its head.
       const source = large ? large.data : data;
-      const sourceAt = large ? 0 : at;
+      const sourceAt = large ? 0 : i * layout.page.bytes;
       if (!source || first < 0) continue;
       folioPages[row] = large ? large.pages : 1;
-      const mapping = u64(source, sourceAt + layout.folio.mapping);
-      owner[row] = mapping === 0n ? -1 : (mapping & 3n) !== 0n ? -2 : indexOf(mappings, mapping);
+      const low = u32(source, sourceAt + layout.folio.mapping);
+      const high = u32(source, sourceAt + layout.folio.mapping + 4);
+      if (low !== lastLow || high !== lastHigh) {
+        [lastLow, lastHigh] = [low, high];
+        lastOwner =
+          low === 0 && high === 0
+            ? -1
+            : (low & 3) !== 0
+              ? -2
+              : indexOf(mappings, u64(source, sourceAt + layout.folio.mapping));
+      }
+      owner[row] = lastOwner;
       const index = safeU64(source, sourceAt + layout.folio.index);
       if (index !== undefined) fileIndex[row] = index + (start + i - first);
     }
@@ -171,7 +198,8 @@ function decodeHeads(
   pages: readonly (Uint8Array | undefined)[],
   head: Float64Array,
 ): Set<number> {
-  const { bytes, flags, head: headAt, headBit, vmemmap } = layout.page;
+  const { bytes, flags, head: headAt, headBit } = layout.page;
+  const flagWord = headBit < 32 ? flags : flags + 4;
   const large = new Set<number>();
   let row = 0;
   for (const [run, start] of starts.entries()) {
@@ -183,15 +211,14 @@ function decodeHeads(
         continue;
       }
       const at = i * bytes;
-      if ((u32(data, at + headAt) & 1) === 1) {
-        const address = vmemmap + BigInt(pfn) * BigInt(bytes);
-        const first = headOf(u64(data, at + headAt), address, vmemmap, bytes);
-        head[row] = first ?? -1;
-        if (first !== undefined) large.add(first);
+      const low = u32(data, at + headAt);
+      if ((low & 1) === 1) {
+        const first = headOf(layout, low, u32(data, at + headAt + 4), pfn);
+        head[row] = first;
+        if (first >= 0) large.add(first);
       } else {
         head[row] = pfn;
-        const word = headBit < 32 ? u32(data, at + flags) : u32(data, at + flags + 4);
-        if ((word >>> (headBit & 31)) & 1) large.add(pfn);
+        if ((u32(data, at + flagWord) >>> (headBit & 31)) & 1) large.add(pfn);
       }
     }
   }
@@ -199,15 +226,20 @@ function decodeHeads(
 }
 
 /**
- * The head of a tail page. `compound_head` is the head's address plus 1; `compound_info` of 7.x with a struct page of a power
- * of two is a mask plus 1, applied to the tail's own address (include/linux/page-flags.h _compound_head). A mask has all
- * upper bits set, so as a number it lies above every page of the map, where no head can be.
+ * PFN of the head of a tail page, -1 if the word makes no sense. `compound_head` is the head's address plus 1;
+ * `compound_info` of 7.x with a struct page of a power of two is a mask plus 1, applied to the tail's own address
+ * (include/linux/page-flags.h _compound_head). A mask has all upper bits set, so as an address it lies above every page of
+ * the map, where no head can be.
  */
-function headOf(info: bigint, page: bigint, vmemmap: bigint, bytes: number): number | undefined {
-  const value = info - 1n;
-  const address = value > page ? page & value : value;
-  if (address < vmemmap || address > page || (address - vmemmap) % BigInt(bytes) !== 0n) return undefined;
-  return Number((address - vmemmap) / BigInt(bytes));
+function headOf({ page: { bytes, vmemmap } }: KernelLayout, low: number, high: number, pfn: number): number {
+  const baseLow = Number(vmemmap & 0xffff_ffffn);
+  const pointed = ((high - Number(vmemmap >> 32n)) * TWO_32 + (low - 1 - baseLow)) / bytes;
+  if (pointed <= pfn) return pointed >= 0 && Number.isInteger(pointed) ? pointed : -1;
+  const span = TWO_32 - (low - 1);
+  const isMask = high === 0xffff_ffff && Number.isInteger(Math.log2(span));
+  if (!isMask) return -1;
+  const inFolio = ((baseLow + pfn * bytes) % span) / bytes;
+  return inFolio <= pfn && Number.isInteger(inFolio) ? pfn - inFolio : -1;
 }
 
 interface LargeFolio {
@@ -321,10 +353,18 @@ async function readMigratetypes(
   }
   let row = 0;
   for (const [run, start] of starts.entries()) {
-    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
-      const pfn = start + i;
+    const end = start + (counts[run] ?? 0);
+    for (let pfn = start; pfn < end; ) {
+      const next = Math.min(end, (Math.floor(pfn / blockPages) + 1) * blockPages);
       const bitmap = bitmaps.get(Math.floor(pfn / sectionPages));
-      if (bitmap) out[row] = typeOf(blocks, bitmap, Math.floor((pfn % sectionPages) / blockPages));
+      if (bitmap)
+        out.fill(
+          typeOf(blocks, bitmap, Math.floor((pfn % sectionPages) / blockPages)),
+          row,
+          row + next - pfn,
+        );
+      row += next - pfn;
+      pfn = next;
     }
   }
 }

@@ -14,9 +14,13 @@ export type Symbols = ReadonlyMap<string, bigint>;
 const TOKENS = 256;
 /** The longest token table that scripts/kallsyms.c makes is far below this. */
 const TOKEN_TABLE_BYTES = 16 * 1024;
-const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 1 << 20;
 /** Far above any kernel; a damaged count must not make us read for minutes. */
 const MAX_SYMBOLS = 4_000_000;
+/** A symbol whose address VMCOREINFO has too: what is decoded is checked with it. */
+const ANCHOR = 'init_uts_ns';
+
+const fail = (expected: string, found: string) => new ParseError('kallsyms tables', expected, found, 0);
 
 /**
  * Finds symbols of the core kernel (no modules) in its own tables.
@@ -30,16 +34,15 @@ export async function symbolsFromTables(
   vmcoreinfo: ReadonlyMap<string, string>,
   wanted: readonly string[],
 ): Promise<Symbols | undefined> {
-  const names = symbol(vmcoreinfo, 'kallsyms_names');
+  const namesAt = symbol(vmcoreinfo, 'kallsyms_names');
   const countAt = symbol(vmcoreinfo, 'kallsyms_num_syms');
   const tableAt = symbol(vmcoreinfo, 'kallsyms_token_table');
   const indexAt = symbol(vmcoreinfo, 'kallsyms_token_index');
   const offsetsAt = symbol(vmcoreinfo, 'kallsyms_offsets');
   const baseAt = symbol(vmcoreinfo, 'kallsyms_relative_base');
-  const anchor = symbol(vmcoreinfo, 'init_uts_ns');
-  if (!names || !countAt || !tableAt || !indexAt || !offsetsAt || !baseAt || !anchor) return undefined;
+  const anchor = symbol(vmcoreinfo, ANCHOR);
+  if (!namesAt || !countAt || !tableAt || !indexAt || !offsetsAt || !baseAt || !anchor) return undefined;
 
-  const fail = (expected: string, found: string) => new ParseError('kallsyms tables', expected, found, 0);
   const [countBytes, indexBytes, tableBytes, baseBytes] = await memory.read([
     { address: countAt, bytes: 4 },
     { address: indexAt, bytes: TOKENS * 2 },
@@ -49,21 +52,22 @@ export async function symbolsFromTables(
   if (!countBytes || !indexBytes || !tableBytes || !baseBytes) throw fail('readable tables', 'a hole');
   const count = u32(countBytes, 0);
   if (count === 0 || count > MAX_SYMBOLS) throw fail('a count of symbols', String(count));
-  const tokens = decodeTokens(tableBytes, indexBytes);
+  const names = await NameTable.read(memory, namesAt, count, decodeTokens(tableBytes, indexBytes));
+  // scripts/kallsyms.c puts kallsyms_seqs_of_names right behind kallsyms_relative_base since it exists (60443c88f3a8, 6.2).
+  const [order] = await memory.read([{ address: baseAt + 8n, bytes: count * 3 }]);
+  const asked = [ANCHOR, ...wanted];
+  const rows = [...((order && names.search(order, asked)) ?? names.scan(new Set(asked)))];
 
-  const found = await findNames(memory, names, count, tokens, new Set([...wanted, 'init_uts_ns']));
-  const rows = [...found];
   const offsets = await memory.read(
     rows.map(([, row]) => ({ address: offsetsAt + BigInt(row) * 4n, bytes: 4 })),
   );
   const base = u64(baseBytes, 0);
-  const anchorRow = rows.findIndex(([name]) => name === 'init_uts_ns');
-  const anchorOffset = offsets[anchorRow];
-  if (!anchorOffset) throw fail('the symbol init_uts_ns', 'none');
+  const anchorOffset = offsets[rows.findIndex(([name]) => name === ANCHOR)];
+  if (!anchorOffset) throw fail(`the symbol ${ANCHOR}`, 'none');
   // x86 up to 6.14 stores negative offsets (per-CPU symbols absolute), later kernels positive ones
-  // (kallsyms_sym_address). VMCOREINFO has the address of init_uts_ns, which tells by which rule this kernel goes.
+  // (kallsyms_sym_address). The known address of the anchor tells by which rule this kernel goes.
   const address = [positiveOffset, negativeOffset].find(rule => rule(base, u32(anchorOffset, 0)) === anchor);
-  if (!address) throw fail(`init_uts_ns at 0x${anchor.toString(16)}`, `offset ${u32(anchorOffset, 0)}`);
+  if (!address) throw fail(`${ANCHOR} at 0x${anchor.toString(16)}`, `offset ${u32(anchorOffset, 0)}`);
   return new Map(
     rows.flatMap(([name], i): [string, bigint][] => {
       const offset = offsets[i];
@@ -85,67 +89,131 @@ function decodeTokens(table: Uint8Array, index: Uint8Array): readonly string[] {
   return Array.from({ length: TOKENS }, (_, i) => {
     const at = (index[2 * i] ?? 0) | ((index[2 * i + 1] ?? 0) << 8);
     const end = table.indexOf(0, at);
-    if (end < 0) throw new ParseError('kallsyms tables', 'tokens that end', `token ${i} at ${at}`, 0);
+    if (end < 0) throw fail('tokens that end', `token ${i} at ${at}`);
     return latin1(table.subarray(at, end));
   });
 }
 
-/** Row of every wanted name. A name is a length (one byte, or two from 128 on) and that many tokens; its first character is the type. */
-async function findNames(
-  memory: KernelMemory,
-  namesAt: bigint,
-  count: number,
-  tokens: readonly string[],
-  wanted: ReadonlySet<string>,
-): Promise<Map<string, number>> {
-  const lengthOf = Uint8Array.from(tokens, token => token.length);
-  const lastOf = Uint8Array.from(tokens, token => token.charCodeAt(token.length - 1));
-  // Expanding every name would dominate; length and last character leave few candidates.
-  const shapes = new Set(
-    [...wanted].map(name => ((name.length + 1) << 8) | name.charCodeAt(name.length - 1)),
-  );
-  const found = new Map<string, number>();
-  const twice = new Map<string, number>();
-  let data = new Uint8Array(0);
-  let fetched = 0;
-  let at = 0;
-  for (let row = 0; row < count; row++) {
-    if (data.length - at < 0x4002) {
-      const [chunk] = await memory.read([{ address: namesAt + BigInt(fetched), bytes: CHUNK_BYTES }]);
-      if (!chunk) {
-        // The last chunk may reach past the kernel image: what is left must do.
-        if (at >= data.length)
-          throw new ParseError('kallsyms tables', `${count} names`, `${row} readable`, 0);
-      } else {
-        const joined = new Uint8Array(data.length - at + chunk.length);
-        joined.set(data.subarray(at));
-        joined.set(chunk, data.length - at);
-        data = joined;
-        at = 0;
-        fetched += chunk.length;
+/**
+ * The compressed names, by row (address order). A name is a length (one byte, or two from 128 on) and that many tokens; its
+ * first character is the type letter.
+ */
+class NameTable {
+  private constructor(
+    private readonly data: Uint8Array,
+    private readonly count: number,
+    private readonly tokens: readonly string[],
+    /** Offset of the name of every 256th row. */
+    private readonly markers: Uint32Array,
+  ) {}
+
+  /** How long the table is, nothing says: chunks are read until they hold `count` names. */
+  static async read(
+    memory: KernelMemory,
+    address: bigint,
+    count: number,
+    tokens: readonly string[],
+  ): Promise<NameTable> {
+    const markers = new Uint32Array((count >>> 8) + 1);
+    let data = new Uint8Array(0);
+    let at = 0;
+    for (let row = 0; row < count; ) {
+      const [chunk] = await memory.read([{ address: address + BigInt(data.length), bytes: CHUNK_BYTES }]);
+      if (!chunk) throw fail(`${count} names`, `${row} readable`);
+      const grown = new Uint8Array(data.length + chunk.length);
+      grown.set(data);
+      grown.set(chunk, data.length);
+      data = grown;
+      while (row < count && at + 1 < data.length) {
+        if ((row & 255) === 0) markers[row >>> 8] = at;
+        const first = data[at] as number;
+        if (first === 0) throw fail(`${count} names`, `an empty one in row ${row}`);
+        const next = at + (first & 0x80 ? 2 + ((first & 0x7f) | ((data[at + 1] as number) << 7)) : 1 + first);
+        if (next > data.length) break;
+        at = next;
+        row++;
       }
     }
-    let length = data[at++] ?? 0;
-    if (length & 0x80) length = (length & 0x7f) | ((data[at++] ?? 0) << 7);
-    const end = at + length;
-    if (length === 0 || end > data.length) {
-      throw new ParseError(
-        'kallsyms tables',
-        `${count} names`,
-        `a name of ${length} tokens in row ${row}`,
-        0,
-      );
-    }
-    let expanded = 0;
-    for (let i = at; i < end; i++) expanded += lengthOf[data[i] ?? 0] ?? 0;
-    if (shapes.has((expanded << 8) | (lastOf[data[end - 1] ?? 0] ?? 0))) {
-      let name = '';
-      for (let i = at; i < end; i++) name += tokens[data[i] ?? 0];
-      name = name.slice(1);
-      if (wanted.has(name)) (found.has(name) ? twice : found).set(name, row);
-    }
-    at = end;
+    return new NameTable(data.subarray(0, at), count, tokens, markers);
   }
-  for (const name of twice.keys()) found.delete(name);
-  return found;
+
+  /** Rows of the wanted names by looking at all. Names that occur twice (statics of two files) are left out. */
+  scan(wanted: ReadonlySet<string>): Map<string, number> {
+    const { data, tokens } = this;
+    const lengthOf = Uint8Array.from(tokens, token => token.length);
+    const lastOf = Uint8Array.from(tokens, token => token.charCodeAt(token.length - 1));
+    // Expanding every name would dominate; length and last character leave few candidates.
+    const shapes = new Uint8Array(1 << 16);
+    const shapeOf = (length: number, last: number) => ((length << 8) | last) & 0xffff;
+    for (const name of wanted) shapes[shapeOf(name.length + 1, name.charCodeAt(name.length - 1))] = 1;
+    const found = new Map<string, number>();
+    const twice = new Set<string>();
+    let at = 0;
+    for (let row = 0; row < this.count; row++) {
+      const start = this.firstToken(at);
+      const end = this.nextName(at);
+      let length = 0;
+      for (let i = start; i < end; i++) length += lengthOf[data[i] as number] as number;
+      if (shapes[shapeOf(length, lastOf[data[end - 1] as number] as number)] === 1) {
+        const name = this.expand(at);
+        if (wanted.has(name)) {
+          if (found.has(name)) twice.add(name);
+          found.set(name, row);
+        }
+      }
+      at = end;
+    }
+    for (const name of twice) found.delete(name);
+    return found;
+  }
+
+  /**
+   * The same by bisection. `undefined` when the order makes no sense: then this kernel does not keep it there.
+   * @param order kallsyms_seqs_of_names: rows in the order of their names, 3 bytes each, high byte first
+   */
+  search(order: Uint8Array, wanted: readonly string[]): Map<string, number> | undefined {
+    const rowAt = (i: number): number =>
+      ((order[3 * i] ?? 0) << 16) | ((order[3 * i + 1] ?? 0) << 8) | (order[3 * i + 2] ?? 0);
+    const found = new Map<string, number>();
+    for (const name of wanted) {
+      let low = 0;
+      let high = this.count;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        const row = rowAt(middle);
+        if (row >= this.count) return undefined;
+        if (this.nameOf(row) < name) low = middle + 1;
+        else high = middle;
+      }
+      const [row, next] = [rowAt(low), rowAt(low + 1)];
+      if (low >= this.count || row >= this.count || this.nameOf(row) !== name) continue;
+      if (low + 1 < this.count && next < this.count && this.nameOf(next) === name) continue;
+      found.set(name, row);
+    }
+    // Every kernel has the anchor: without it the order is not one.
+    return found.has(ANCHOR) ? found : undefined;
+  }
+
+  private nameOf(row: number): string {
+    let at = this.markers[row >>> 8] as number;
+    for (let i = row & 255; i > 0; i--) at = this.nextName(at);
+    return this.expand(at);
+  }
+
+  private firstToken(at: number): number {
+    return (this.data[at] as number) & 0x80 ? at + 2 : at + 1;
+  }
+
+  private nextName(at: number): number {
+    const first = this.data[at] as number;
+    return at + (first & 0x80 ? 2 + ((first & 0x7f) | ((this.data[at + 1] as number) << 7)) : 1 + first);
+  }
+
+  /** Without the type letter. */
+  private expand(at: number): string {
+    const end = this.nextName(at);
+    let name = '';
+    for (let i = this.firstToken(at); i < end; i++) name += this.tokens[this.data[i] as number];
+    return name.slice(1);
+  }
 }
