@@ -15,12 +15,14 @@ export interface ProcessSummary {
   readonly startTime: string;
   readonly comm: string;
   readonly uid: number | null;
+  /** Name of that user in /etc/passwd. */
+  readonly user: string | null;
   readonly kind: 'qemu' | 'other';
   /** QEMU's `-name`. */
   readonly name: string | null;
   /** udmabufs that it holds by fd or mapping; `null`: this user may not see. */
   readonly buffers: number | null;
-  /** Sum of their sizes. What they pin may be more, see the snapshot. */
+  /** Sum of their sizes; `null`: one of them is unknown. What they pin may be more, see the snapshot. */
   readonly bufferBytes: number | null;
   /** Creation of the oldest, ISO 8601. */
   readonly oldest: string | null;

@@ -104,7 +104,10 @@ export interface Target {
   /** Field 22 of /proc/PID/stat, clock ticks since boot, decimal. */
   readonly startTime: string;
   readonly comm: string;
+  /** -1: unknown. */
   readonly uid: number;
+  /** Name of that user in /etc/passwd. */
+  readonly user: string | null;
   readonly kind: 'qemu' | 'other';
   /** QEMU's `-name`, else null. */
   readonly name: string | null;

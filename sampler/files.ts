@@ -54,9 +54,9 @@ export class HostFiles {
     return understood(this.text(path), parse);
   }
 
-  /** Opens for reading; the caller closes. */
+  /** Opens for reading, and never waits for a writer as a FIFO would make us; the caller closes. */
   open(path: string): Reading<number> {
-    return this.read(path, () => openSync(this.at(path), 'r'));
+    return this.read(path, () => openSync(this.at(path), constants.O_RDONLY | constants.O_NONBLOCK));
   }
 
   names(directory: string): Reading<string[]> {
@@ -112,10 +112,15 @@ export class HostFiles {
 export function failure(path: string, error: unknown): Reading<never> {
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
   if (code === undefined) throw error;
-  const ofProcess = /^\/proc\/(\d+)\//.exec(path);
-  if (code === 'ESRCH' || (code === 'ENOENT' && ofProcess)) {
-    return raced(path, `process ${ofProcess?.[1] ?? ''} or this part of it is gone`);
+  const [, pid, file = ''] = /^\/proc\/(\d+)\/(.*)$/s.exec(path) ?? [];
+  if (pid !== undefined && (code === 'ESRCH' || code === 'ENOENT')) {
+    // Every process has a stat as long as it is there.
+    return raced(
+      path,
+      `process ${pid} ${file === 'stat' ? 'is gone' : 'is gone, or has no such file (now)'}`,
+    );
   }
+  if (code === 'ESRCH') return raced(path, 'what it tells of is gone');
   if (code === 'EACCES' || code === 'EPERM') return denied(path, `${code}: not permitted`, grantFor(path));
   if (code === 'ENOENT' || code === 'ENOTDIR') return absent(path, 'this host has no such file');
   return absent(path, `cannot be read: ${code}`);

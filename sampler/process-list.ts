@@ -5,6 +5,7 @@ import type { HostAccess } from './access.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { listPids, readStat } from './process.ts';
 import { readKind } from './target.ts';
+import { readUsers } from './users.ts';
 
 /** All QEMUs and all holders of udmabufs, QEMU first, then by buffered bytes. */
 export async function listProcesses(
@@ -20,26 +21,30 @@ export async function listProcesses(
     if (buffer.exporter !== null && buffer.exporter !== 'udmabuf') continue;
     for (const { pid } of buffer.holders) held.set(pid, [...(held.get(pid) ?? []), buffer]);
   }
+  const users = readUsers(files);
   const processes: ProcessSummary[] = [];
   for (const pid of pids) {
     const stat = known(readStat(files, pid));
-    // Kernel threads have no files and no program.
-    if (!stat || pid === 2 || stat.ppid === 2) continue;
+    if (!stat || stat.kernelThread) continue;
     const { kind, commandLine } = readKind(files, stat);
     const buffers = held.get(pid);
     if (kind === 'other' && !buffers) continue;
-    const visible = buffers !== undefined || files.names(`/proc/${pid}/fd`).state === 'ok';
+    const fds = buffers ? 'ok' : files.names(`/proc/${pid}/fd`).state;
+    // It ended meanwhile, or is a zombie without files.
+    if (fds === 'raced') continue;
+    const uid = known(files.parsed(`/proc/${pid}/status`, parseStatus))?.uid.effective ?? null;
     const created = (buffers ?? []).flatMap(({ createdNs }) => (createdNs === null ? [] : [createdNs]));
     const oldest = created.reduce<bigint | null>((a, b) => (a === null || b < a ? b : a), null);
     processes.push({
       pid,
       startTime: String(stat.startTime),
       comm: stat.comm,
-      uid: known(files.parsed(`/proc/${pid}/status`, parseStatus))?.uid.effective ?? null,
+      uid,
+      user: uid === null ? null : (users.get(uid) ?? null),
       kind,
       name: commandLine?.name ?? null,
-      buffers: visible ? (buffers?.length ?? 0) : null,
-      bufferBytes: visible ? (buffers ?? []).reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0) : null,
+      buffers: fds === 'ok' ? (buffers?.length ?? 0) : null,
+      bufferBytes: fds === 'ok' ? sumOfSizes(buffers ?? []) : null,
       oldest: oldest === null ? null : new Date(Number(oldest / 1_000_000n)).toISOString(),
     });
   }
@@ -49,5 +54,14 @@ export async function listProcesses(
       (b.bufferBytes ?? 0) - (a.bufferBytes ?? 0) ||
       a.pid - b.pid,
   );
-  return { schema: 'pinscope.processes/1', takenAt, processes, hiddenProcesses: scan.hidden };
+  return { schema: 'pinscope.processes/1', takenAt, processes, hiddenProcesses: scan.hidden.size };
+}
+
+function sumOfSizes(buffers: readonly HeldBuffer[]): number | null {
+  let sum = 0;
+  for (const { sizeBytes } of buffers) {
+    if (sizeBytes === null) return null;
+    sum += sizeBytes;
+  }
+  return sum;
 }

@@ -45,12 +45,22 @@ export async function readFds(
   }
 }
 
+/** st_dev as stat(2) gives it (new_encode_dev, include/linux/kdev_t.h) → major << 20 | minor, as maps has it. */
+export function kernelDev(encoded: bigint): number {
+  const value = Number(encoded & 0xffff_ffffn);
+  const major = (value >>> 8) & 0xfff;
+  const minor = (value & 0xff) | ((value >>> 12) & 0xfff00);
+  return major * 2 ** 20 + minor;
+}
+
 /** The mappings of a process; `containing` keeps only lines with that text. */
 export function readMaps(files: HostFiles, pid: number, containing = ''): Reading<Vma[]> {
   return files.parsed(`/proc/${pid}/maps`, text => parseMaps(text, containing));
 }
 
-/** Mappings of dma-bufs. */
-export function readDmabufMaps(files: HostFiles, pid: number): Reading<Vma[]> {
-  return understood(readMaps(files, pid, '/dmabuf:'), vmas => vmas.filter(vma => isDmabuf(vma.path)));
+/** Mappings of dma-bufs; `null` for a process without memory: a kernel thread or a zombie, which hold no files either. */
+export function readDmabufMaps(files: HostFiles, pid: number): Reading<Vma[] | null> {
+  return understood(files.text(`/proc/${pid}/maps`), text =>
+    text === '' ? null : parseMaps(text, '/dmabuf:').filter(vma => isDmabuf(vma.path)),
+  );
 }

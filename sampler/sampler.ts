@@ -3,10 +3,10 @@ import { heldBlocks } from '../model/join/blocks.ts';
 import { FrameMap } from '../model/join/frames.ts';
 import { toPageRuns } from '../model/join/pages.ts';
 import type { RamView } from '../model/join/ram.ts';
-import { absent, known, ok, type Reading } from '../model/reading.ts';
+import { absent, denied, known, ok, type Reading } from '../model/reading.ts';
 import type { HostState, Resource, Snapshot } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
-import { type HeldBuffer, type HolderScan, scanHolders } from './holders.ts';
+import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
 import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
 import { type KernelBuffer, readPinnedPages } from './pinned-pages.ts';
@@ -20,6 +20,12 @@ export interface SampleProgress {
   readonly done: number;
   readonly total: number;
 }
+
+/** Root that is refused lacks no right of a user: being told to become root would not help. */
+const HOLDERS_GRANT =
+  process.geteuid?.() === 0
+    ? 'to run outside the container, namespace or security module that hides them'
+    : 'root (CAP_SYS_PTRACE)';
 
 /** Reads one host. Keeps the kernel's layout and memory open between samples; {@link close} when done. */
 export class Sampler {
@@ -48,33 +54,20 @@ export class Sampler {
     if (before.state !== 'ok') return before as Reading<never>;
 
     const takenAt = new Date().toISOString();
-    const host = readHost(files, log);
     const kernel = this.readKernel(log);
+    // Under way while the rest is read: most of it is waiting for copies of kernel memory.
+    const opening = this.openKernel(kernel, log);
+    const host = readHost(files, log);
     const { target, ram } = await readTarget(files, native, stat.value, log);
-    const scan = await log.ofAsync('holders', async () =>
-      ok(
-        '/proc/*/fd, /proc/*/maps',
-        await scanHolders(files, native, undefined, (done, total) =>
-          onProgress({ what: 'looking for holders of dma-bufs', done, total }),
-        ),
-      ),
-    );
-    const { buffers, hidden, processes } = known(scan) as HolderScan;
-    if (hidden > 0) {
-      const detail = `${hidden} of ${processes} processes hide their files from this user: they may hold buffers too`;
-      log.note(
-        'holders',
-        { ...scan, state: 'denied', detail, grant: 'root (CAP_SYS_PTRACE)' } as Reading<never>,
-        0,
-      );
-    }
+    const buffers = await this.readHolders(pid, log, onProgress);
     const mine = [...buffers.values()]
       .filter(({ holders }) => holders.some(holder => holder.pid === pid))
       .sort((a, b) => a.inode - b.inode);
-    const pages = await this.readPages(pid, mine, ram, host, kernel, log, onProgress);
-    const attached = pages.size > 0 ? new Map() : this.readAttachments(log);
+    onProgress({ what: 'reading kernel memory', done: 0, total: mine.length });
+    const pages = await this.readPages(await opening, pid, mine, ram, host, log);
+    const attached = pages.size > 0 ? undefined : this.readAttachments(log);
     const resources = mine.map(buffer =>
-      toResource(buffer, pages.get(buffer.inode), attached.get(buffer.inode)),
+      toResource(buffer, pages.get(buffer.inode), attached?.get(buffer.inode)),
     );
     const after = stillRuns(files, id);
     if (after.state !== 'ok') return after as Reading<never>;
@@ -101,25 +94,48 @@ export class Sampler {
     return this.kernel;
   }
 
+  private async openKernel(kernel: Kernel, log: SourceLog): Promise<Reading<OpenKernel>> {
+    if (this.opened?.state === 'ok') return this.opened;
+    const started = performance.now();
+    this.opened = await openKernel(this.host.files, this.host.native, kernel);
+    log.note('kernel-memory', this.opened, performance.now() - started);
+    return this.opened;
+  }
+
+  /** All dma-bufs that a process holds. `denied` is noted where some process hides its files, and what was found is used. */
+  private async readHolders(
+    pid: number,
+    log: SourceLog,
+    onProgress: (progress: SampleProgress) => void,
+  ): Promise<ReadonlyMap<number, HeldBuffer>> {
+    const started = performance.now();
+    const { buffers, hidden, processes } = await scanHolders(
+      this.host.files,
+      this.host.native,
+      undefined,
+      (done, total) => onProgress({ what: 'looking for holders of dma-bufs', done, total }),
+    );
+    const source = '/proc/*/fd, /proc/*/maps';
+    const others = `${hidden.size} of ${processes} processes hide their files from this user: they may hold buffers too`;
+    const detail = hidden.has(pid) ? `this process is denied, and so its dma-bufs; ${others}` : others;
+    const reading = hidden.size > 0 ? denied(source, detail, HOLDERS_GRANT) : ok(source, buffers);
+    log.note('holders', reading, performance.now() - started);
+    return buffers;
+  }
+
   /** Inode → pages; empty where kernel memory cannot be read. */
   private async readPages(
+    opened: Reading<OpenKernel>,
     pid: number,
     mine: readonly HeldBuffer[],
     ram: RamView,
     host: HostReadings,
-    kernel: Kernel,
     log: SourceLog,
-    onProgress: (progress: SampleProgress) => void,
   ): Promise<Map<number, KernelBuffer>> {
-    onProgress({ what: 'reading kernel memory', done: 0, total: mine.length });
-    const started = performance.now();
-    if (this.opened?.state !== 'ok')
-      this.opened = await openKernel(this.host.files, this.host.native, kernel);
-    log.note('kernel-memory', this.opened, performance.now() - started);
-    if (this.opened.state !== 'ok') return new Map();
+    if (opened.state !== 'ok') return new Map();
     const inodes = new Set(mine.map(({ inode }) => inode));
     const request = {
-      kernel: this.opened.value,
+      kernel: opened.value,
       pid,
       ram,
       frames: frameMap(host),

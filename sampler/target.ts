@@ -14,9 +14,10 @@ import { hex } from '../model/units.ts';
 import type { Native } from '../native/index.ts';
 import { failure, type HostFiles, understood } from './files.ts';
 import { readGuestLayout } from './guest-memory.ts';
-import { readFds, readMaps } from './process.ts';
+import { kernelDev, readFds, readMaps } from './process.ts';
 import { connectQmp } from './qmp.ts';
 import type { SourceLog } from './sources.ts';
+import { readUsers } from './users.ts';
 
 /** What a process is: a QEMU by its program file and command line, or anything else that holds a udmabuf. */
 export interface ProcessKind {
@@ -58,13 +59,15 @@ export async function readTarget(
   const ram = new RamView(ramMappings(vmas), guest ?? []);
   const memlock = known(limits)?.get(MAX_LOCKED_MEMORY)?.soft;
   const of = known(status);
+  const uid = of?.uid.effective ?? ownerOf(files, pid);
   return {
     ram,
     target: {
       pid,
       startTime: String(stat.startTime),
       comm: stat.comm,
-      uid: of?.uid.effective ?? ownerOf(files, pid),
+      uid,
+      user: readUsers(files).get(uid) ?? null,
       kind,
       name: commandLine?.name ?? null,
       memlockLimitBytes: memlock === undefined ? null : String(memlock),
@@ -81,6 +84,7 @@ export async function readTarget(
   };
 }
 
+/** Whom /proc/PID belongs to: the effective user, but root for a process that may not be dumped. */
 function ownerOf(files: HostFiles, pid: number): number {
   try {
     return statSync(files.at(`/proc/${pid}`)).uid;
@@ -189,16 +193,17 @@ async function readRam(
       hva: hex(mappings[0]?.start ?? 0n),
     };
   });
+  // By row: a hugetlb memfd and a shmem one may have the same inode number, on their two file systems.
   const ids = matchBackends(
     commandLine?.memoryBackends ?? [],
-    rows.map(row => ({ ...row, pageSizeBytes: row.pageSizeBytes ?? 0 })),
+    rows.map((row, i) => ({ ...row, inode: i, pageSizeBytes: row.pageSizeBytes ?? 0 })),
   );
-  return rows.map(({ file, ...row }) => {
+  return rows.map(({ file, ...row }, i) => {
     const told = layout?.files.find(
       ({ inode, major, minor }) => Number(inode) === file.inode && major * 2 ** 20 + minor === file.dev,
     );
     return {
-      id: told?.backendId ?? ids.get(row.inode) ?? null,
+      id: told?.backendId ?? ids.get(i) ?? null,
       ...row,
       guestRanges:
         guest
@@ -222,15 +227,19 @@ async function openMemfds(files: HostFiles, native: Native, pid: number): Promis
   for (const [i, fd] of table.fd.entries()) {
     if (table.errno[i] !== 0 || !isMemfd(table.link[i] ?? null)) continue;
     try {
-      const { ino, blksize } = statSync(files.at(`/proc/${pid}/fd/${fd}`));
+      const path = `/proc/${pid}/fd/${fd}`;
+      const stat = statSync(files.at(path));
       const dev = kernelDev(table.dev[i] ?? 0n);
-      if (memfds.some(known => sameFile(known, { dev, inode: ino }))) continue;
+      const inode = Number(table.ino[i]);
+      // The fd may lead elsewhere by now. Anything can be called /memfd:x, and opening a device may do something.
+      if (stat.ino !== inode || !stat.isFile()) continue;
+      if (memfds.some(known => sameFile(known, { dev, inode }))) continue;
       memfds.push({
         dev,
-        inode: ino,
+        inode,
         sizeBytes: Number(table.size[i]),
-        pageSizeBytes: blksize,
-        sealed: await isSealed(files, native, `/proc/${pid}/fd/${fd}`),
+        pageSizeBytes: stat.blksize,
+        sealed: await isSealed(files, native, path),
       });
     } catch (error) {
       failure(`/proc/${pid}/fd/${fd}`, error);
@@ -254,14 +263,6 @@ async function isSealed(files: HostFiles, native: Native, path: string): Promise
   } finally {
     closeSync(fd.value);
   }
-}
-
-/** st_dev as stat(2) gives it (new_encode_dev, include/linux/kdev_t.h) → major << 20 | minor. */
-function kernelDev(encoded: bigint): number {
-  const value = Number(encoded & 0xffff_ffffn);
-  const major = (value >>> 8) & 0xfff;
-  const minor = (value & 0xff) | ((value >>> 12) & 0xfff00);
-  return major * 2 ** 20 + minor;
 }
 
 /** For memfds that are only mapped, their fd closed. smaps walks the whole page table, so only then. */

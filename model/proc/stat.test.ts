@@ -16,12 +16,14 @@ test('a zombie and a kernel thread', () => {
   const parent = parseStat(fixture('linux-6.18-vm', '/proc/odd/stat'));
   const zombie = parseStat(fixture('linux-6.18-vm', '/proc/zombie/stat'));
   expect(zombie).toMatchObject({ comm: 'python3', state: 'Z', ppid: parent.pid });
+  expect(zombie.kernelThread || parent.kernelThread).toBe(false);
   expect(zombie.startTime).toBeGreaterThanOrEqual(parent.startTime);
   expect(parseStat(fixture('linux-6.18-vm', '/proc/kthread/stat'))).toEqual({
     pid: 2,
     comm: 'kthreadd',
     state: 'S',
     ppid: 0,
+    kernelThread: true,
     startTime: 22n,
   });
 });

@@ -8,11 +8,15 @@ export interface ProcStat {
   /** `R`, `S`, `D`, `Z`, …: fs/proc/array.c task_state_array. */
   readonly state: string;
   readonly ppid: number;
+  /** PF_KTHREAD of field 9: runs in the kernel alone, without files or memory of its own. */
+  readonly kernelThread: boolean;
   /** Field 22, clock ticks (USER_HZ) since boot. With `pid` it names a process for good. */
   readonly startTime: bigint;
 }
 
 const format: Format = new Format('stat');
+/** include/linux/sched.h; ps(1) and its like know kernel threads by it too. */
+const PF_KTHREAD = 0x0020_0000n;
 
 /**
  * /proc/PID/stat: fs/proc/array.c do_task_stat(), `PID (COMM) STATE PPID …` in one line. COMM is raw, with blanks,
@@ -38,6 +42,7 @@ export function parseStat(text: string): ProcStat {
     comm: text.slice(open + 2, close),
     state,
     ppid: format.count(ppid, 'the parent'),
+    kernelThread: (format.u64(fields[6] ?? '', 'the flags') & PF_KTHREAD) !== 0n,
     startTime: format.u64(fields[19] ?? '', 'the start time'),
   };
 }
