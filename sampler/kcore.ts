@@ -7,8 +7,14 @@ import { failure, type HostFiles, understood } from './files.ts';
 
 const PATH = '/proc/kcore';
 
-/** /proc/kcore, open. Its segments are those of the opening: memory that is hotplugged later is not in them. */
+/**
+ * /proc/kcore, open. Its segments are those of the opening: memory that is hotplugged later is not in them.
+ * Reads take turns: the kernel copies through one bounce buffer an open file (fs/proc/kcore.c read_kcore_iter,
+ * `file->private_data`) without a lock, so of two reads at once each may get the other's bytes. Seen on 6.12.
+ */
 export class Kcore implements KernelMemory {
+  private last: Promise<unknown> = Promise.resolve();
+
   private constructor(
     private readonly native: Native,
     private readonly fd: number,
@@ -22,7 +28,13 @@ export class Kcore implements KernelMemory {
     return fd.state === 'ok' ? ok(PATH, new Kcore(native, fd.value, head.value)) : (fd as Reading<never>);
   }
 
-  async read(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]> {
+  read(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]> {
+    const turn = this.last.then(() => this.readNow(ranges));
+    this.last = turn.catch(() => {});
+    return turn;
+  }
+
+  private async readNow(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]> {
     const offsets = ranges.map(({ address, bytes }) =>
       bytes > 0 ? fileOffset(this.header.segments, address, bytes) : undefined,
     );
