@@ -1,19 +1,12 @@
+import { basename, relative } from 'node:path';
 import type { ProcessList } from '../model/process-list.ts';
 import type { Reading } from '../model/reading.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { printable } from '../model/text.ts';
-import { openHost } from '../sampler/access.ts';
-import { readCapabilities } from '../sampler/capabilities.ts';
-import { listProcesses } from '../sampler/process-list.ts';
+import { type HostAccess, openHost } from '../sampler/access.ts';
 import { Sampler } from '../sampler/sampler.ts';
 import { CliError, EXIT } from './exit.ts';
 import { Progress } from './progress.ts';
-import { recording } from './recording.ts';
-import { coloursFor } from './text/colours.ts';
-import { listText } from './text/list.ts';
-import { snapshotText } from './text/snapshot.ts';
-import { sourcesText } from './text/sources.ts';
-import { watch } from './watch.ts';
 
 interface OutputOptions {
   readonly json?: true;
@@ -21,32 +14,64 @@ interface OutputOptions {
   readonly watch?: number;
 }
 
-const colours = coloursFor(process.stdout);
+// What a command may not need is imported where it is used: text needs tables of character widths, which take longer to load
+// than a snapshot takes to read.
 
-async function show(options: OutputOptions, render: () => Promise<string>): Promise<void> {
-  if (options.watch === undefined) process.stdout.write(await render());
-  else await watch(process.stdout, options.watch, render);
+async function show(
+  options: OutputOptions,
+  render: (progress: Progress | undefined) => Promise<string>,
+): Promise<void> {
+  if (options.watch === undefined) {
+    process.stdout.write(await withProgress(render));
+    return;
+  }
+  const { watch } = await import('./watch.ts');
+  // Once something is shown, progress would write into it.
+  let first = true;
+  const screen = process.stdout.isTTY === true && !options.json;
+  await watch(process.stdout, { seconds: options.watch, screen }, async () => {
+    const text = first ? await withProgress(render) : await render(undefined);
+    first = false;
+    return text;
+  });
+}
+
+async function withProgress<T>(use: (progress: Progress) => Promise<T>): Promise<T> {
+  const progress = new Progress(process.stderr);
+  try {
+    return await use(progress);
+  } finally {
+    progress.end();
+  }
+}
+
+/** This machine; an addon that is not built is told in its own sentence. */
+function host(): HostAccess {
+  try {
+    return openHost();
+  } catch (error) {
+    throw new CliError(error instanceof Error ? error.message : String(error), EXIT.failed);
+  }
 }
 
 const json = (value: unknown, options: OutputOptions): string =>
   `${JSON.stringify(value, null, options.watch === undefined ? 2 : 0)}\n`;
 
 export async function runList(options: OutputOptions): Promise<void> {
-  await show(options, async () => {
-    const list = await readList();
-    return options.json ? json(list, options) : listText(list, colours);
+  await show(options, async progress => {
+    const list = await readList(progress);
+    if (options.json) return json(list, options);
+    const { listText } = await import('./text/list.ts');
+    const { colours } = await import('./text/colours.ts');
+    return listText(list, colours, process.geteuid?.() === 0);
   });
 }
 
-async function readList(): Promise<ProcessList> {
-  const progress = new Progress(process.stderr);
-  try {
-    return await listProcesses(openHost(), (done, total) =>
-      progress.update({ what: 'looking through processes', done, total }),
-    );
-  } finally {
-    progress.end();
-  }
+async function readList(progress: Progress | undefined): Promise<ProcessList> {
+  const { listProcesses } = await import('../sampler/process-list.ts');
+  return listProcesses(host(), (done, total) =>
+    progress?.update({ what: 'looking through processes', done, total }),
+  );
 }
 
 interface SnapshotOptions extends OutputOptions {
@@ -61,19 +86,19 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
   if (pid === undefined) {
     throw new CliError('which process? Give --pid or --name; pinscope list shows them', EXIT.usage);
   }
-  const sampler = new Sampler(openHost());
+  const sampler = new Sampler(host());
   let startTime: bigint | undefined;
   try {
-    await show(options, async () => {
-      const progress = new Progress(process.stderr);
-      const snapshot = taken(await sampler.snapshot(pid, startTime, progress.update), pid);
-      progress.end();
+    await show(options, async progress => {
+      const snapshot = taken(await sampler.snapshot(pid, startTime, progress?.update), pid);
       startTime = BigInt(snapshot.target.startTime);
       const { resource } = options;
       if (resource !== undefined && !snapshot.resources.some(({ inode }) => inode === resource)) {
-        throw new CliError(`process ${pid} holds no dma-buf ${resource}`, EXIT.noProcess);
+        throw new CliError(`process ${pid} holds no dma-buf ${resource} that we can see`, EXIT.noProcess);
       }
       if (options.json) return json(only(snapshot, resource), options);
+      const { snapshotText } = await import('./text/snapshot.ts');
+      const { colours } = await import('./text/colours.ts');
       return snapshotText(snapshot, colours, { runs: options.runs, resource: resource ?? null });
     });
   } finally {
@@ -92,7 +117,7 @@ function taken(reading: Reading<Snapshot>, pid: number): Snapshot {
     case 'stale':
       return reading.value;
     case 'raced':
-      throw new CliError(`process ${pid} cannot be shown: ${reading.detail}`, EXIT.raced);
+      throw new CliError(`cannot show process ${pid}: ${reading.detail}`, EXIT.raced);
     case 'absent':
       throw new CliError(`${reading.detail}; pinscope list shows the ones there are`, EXIT.noProcess);
     case 'denied':
@@ -104,20 +129,20 @@ function taken(reading: Reading<Snapshot>, pid: number): Snapshot {
 }
 
 async function findByName(name: string): Promise<number> {
-  const { processes } = await readList();
+  const { processes } = await withProgress(readList);
   const fits = processes.filter(row => row.name === name);
   const found = fits.length > 0 ? fits : processes.filter(row => row.comm === name);
   const [first, ...others] = found;
   if (!first) {
     throw new CliError(
-      `no process here is called ${printable(name)}; pinscope list shows the names`,
+      `no QEMU and no holder of a udmabuf is called ${name}; pinscope list shows the names`,
       EXIT.noProcess,
     );
   }
   if (others.length > 0) {
     const pids = found.map(({ pid }) => pid).join(', ');
     throw new CliError(
-      `${found.length} processes are called ${printable(name)}: give --pid, one of ${pids}`,
+      `${found.length} processes are called ${name}: give --pid, one of ${pids}`,
       EXIT.noProcess,
     );
   }
@@ -126,25 +151,29 @@ async function findByName(name: string): Promise<number> {
 
 export async function runSources(options: OutputOptions): Promise<void> {
   await show(options, async () => {
-    const sources = await readCapabilities(openHost());
-    return options.json
-      ? json({ schema: 'pinscope.sources/1', sources }, options)
-      : sourcesText(sources, colours);
+    const { readCapabilities } = await import('../sampler/capabilities.ts');
+    const sources = await readCapabilities(host());
+    if (options.json) return json({ schema: 'pinscope.sources/1', sources }, options);
+    const { sourcesText } = await import('./text/sources.ts');
+    const { colours } = await import('./text/colours.ts');
+    return sourcesText(sources, colours);
   });
 }
 
 /** What a newcomer sees first: what runs here, or else what it would look like. */
 export async function runStart(): Promise<void> {
-  const list = await readList();
+  const list = await withProgress(readList);
   const used = list.processes.some(({ buffers }) => buffers === null || buffers > 0);
   if (used) {
     await (process.stdout.isTTY ? runList({ watch: 1 }) : runList({}));
     return;
   }
-  const { snapshot, label } = recording();
-  process.stdout.write(
-    `${colours.warn(`RECORDING, not this machine: ${label}`)}\n` +
-      'Nothing here uses udmabuf now. For a live process: pinscope snapshot --pid PID (node dist/cli/pinscope.js list shows them).\n\n' +
-      snapshotText(snapshot, colours, { runs: 12, resource: null }),
-  );
+  const { recordingText } = await import('./recording.ts');
+  process.stdout.write(recordingText(ownName()));
+}
+
+/** How this program was called, in a form that works from here: from a checkout it is on nobody's PATH. */
+function ownName(): string {
+  const file = process.argv[1] ?? 'pinscope';
+  return basename(file) === 'pinscope' ? 'pinscope' : `node ${printable(relative(process.cwd(), file))}`;
 }

@@ -12,11 +12,11 @@ Exit status:
   0  shown
   1  something else failed; the message says what
   2  wrong usage
-  3  no such process, or the name fits none or several
+  3  no such process or dma-buf, or the name fits none or several
   4  the process ended, or its pid went to another, while it was read
 `;
 
-/** An end that the user is told about in one sentence. */
+/** An end that the user is told about in one sentence. It may hold any characters: they are escaped when it is printed. */
 export class CliError extends Error {
   constructor(
     message: string,

@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { runList, runSnapshot, runSources, runStart } from './commands.ts';
+import { printable } from '../model/text.ts';
 import { CliError, EXIT, EXIT_HELP } from './exit.ts';
 
 const nonNegative = (text: string): number => {
@@ -24,17 +24,14 @@ const program = new Command('pinscope')
     'Shows which host pages each udmabuf of a running QEMU pins, and whether they are still the guest’s.',
   )
   .version('0.1.0')
-  .helpCommand(false)
-  .showHelpAfterError('(--help tells more)')
-  .addHelpText('after', EXIT_HELP)
-  .exitOverride();
+  .helpCommand(false);
 
 program
   .command('list')
   .description('QEMU processes, and all others that hold a udmabuf')
   .addOption(jsonOption())
   .addOption(watchOption())
-  .action(runList);
+  .action(async options => (await import('./commands.ts')).runList(options));
 
 program
   .command('snapshot')
@@ -56,21 +53,27 @@ A dma-buf is named by its inode. Its pages need kernel memory (root); buffers, s
 Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.snapshot/1).
 `,
   )
-  .action(runSnapshot);
+  .action(async options => (await import('./commands.ts')).runSnapshot(options));
 
 program
   .command('sources')
   .description('what can be read on this host, what not, why, and what would grant it')
   .addOption(jsonOption())
-  .action(runSources);
+  .action(async options => (await import('./commands.ts')).runSources(options));
 
 program
   .command('start')
   .description('the live list; where nothing uses udmabuf, a recorded snapshot of a real QEMU')
-  .action(runStart);
+  .action(async () => (await import('./commands.ts')).runStart());
 
-for (const command of program.commands) {
-  command.exitOverride().showHelpAfterError('(--help tells more)').addHelpText('after', EXIT_HELP);
+const escaped = (text: string): string => text.split('\n').map(printable).join('\n');
+for (const command of [program, ...program.commands]) {
+  command
+    .exitOverride()
+    .showHelpAfterError('(--help tells more)')
+    .addHelpText('after', EXIT_HELP)
+    // What the user typed may come from a script that passes names on.
+    .configureOutput({ outputError: (text, write) => write(escaped(text)) });
 }
 
 // A reader that went away (`| head`) is no failure.
@@ -84,12 +87,11 @@ program.parseAsync().catch((error: unknown) => {
     // Commander has printed its message.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   } else if (error instanceof CliError) {
-    process.stderr.write(`pinscope: ${error.message}\n`);
+    process.stderr.write(`pinscope: ${printable(error.message)}\n`);
     process.exitCode = error.code;
   } else {
-    process.stderr.write(
-      `pinscope: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
+    const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`pinscope: ${escaped(what)}\n`);
     process.exitCode = EXIT.failed;
   }
 });

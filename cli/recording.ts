@@ -1,11 +1,26 @@
 import type { Snapshot } from '../model/snapshot.ts';
+import { printable } from '../model/text.ts';
 import recorded from './recorded-snapshot.json' with { type: 'json' };
+import { colours } from './text/colours.ts';
+import { snapshotText } from './text/snapshot.ts';
+import { WIDTH } from './text/table.ts';
+import { wrap } from './text/width.ts';
 
 /** The bundled snapshot of a real QEMU on a real kernel; `npm run test:rig -- record` makes it anew. */
-export function recording(): { snapshot: Snapshot; label: string } {
-  const snapshot = recorded as unknown as Snapshot;
-  return {
-    snapshot,
-    label: `a real QEMU with a blob framebuffer on Linux ${snapshot.host.kernel.release}, taken ${snapshot.takenAt}`,
-  };
+export const recording = recorded as unknown as Snapshot;
+
+/**
+ * The recording for a person, labelled so that nobody takes it for this machine.
+ * @param program how to call this program
+ */
+export function recordingText(program: string): string {
+  const { host, takenAt } = recording;
+  const label = `a real QEMU with a blob framebuffer on Linux ${host.kernel.release}, taken ${takenAt}`;
+  return [
+    ...wrap(printable(`RECORDING, not this machine: ${label}.`), WIDTH).map(colours.warn),
+    'Nothing that we can see here uses udmabuf now.',
+    ...wrap(`For a live process: ${program} snapshot --pid PID (${program} list shows them).`, WIDTH),
+    '',
+    snapshotText(recording, colours, { runs: 12, resource: null }),
+  ].join('\n');
 }

@@ -1,35 +1,72 @@
-import { shorten } from './text/table.ts';
+import { shorten } from './text/width.ts';
 
 const ENTER = '\x1b[?1049h\x1b[?25l';
 const LEAVE = '\x1b[?25h\x1b[?1049l';
 
+export interface WatchOptions {
+  /** Seconds between the end of one sample and the start of the next. */
+  readonly seconds: number;
+  /** Whether to show in a screen of its own, as much as fits; else one text after another. */
+  readonly screen: boolean;
+}
+
 /**
- * Shows what `render` returns, again and again, until Ctrl-C. On a terminal in its own screen, as much as fits; elsewhere one
- * after another. One at a time: a slow one delays the next. Resolves on SIGINT or SIGTERM; rejects when `render` does.
+ * Shows what `render` returns, again and again, until Ctrl-C. One at a time: a slow one delays the next. Resolves on SIGINT or
+ * SIGTERM once the sample in progress has ended (a second signal exits at once); rejects when `render` does. However it
+ * ends, also by Ctrl-Z, the terminal is left as it was.
  */
 export async function watch(
   stream: NodeJS.WriteStream,
-  seconds: number,
+  { seconds, screen }: WatchOptions,
   render: () => Promise<string>,
 ): Promise<void> {
   let stopped = false;
+  let entered = false;
+  let shown: string | undefined;
   let wake = () => {};
-  const stop = () => {
+  const enter = () => {
+    if (!screen || entered) return;
+    entered = true;
+    stream.write(ENTER);
+  };
+  const leave = () => {
+    if (!entered) return;
+    entered = false;
+    stream.write(LEAVE);
+  };
+  const draw = () => {
+    if (shown !== undefined) stream.write(screen ? screenful(shown, stream) : shown);
+  };
+  const redraw = () => {
+    if (screen) draw();
+  };
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopped) process.exit(signal === 'SIGINT' ? 130 : 143);
     stopped = true;
     wake();
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  stream.on('resize', wakeUp);
-  function wakeUp() {
-    wake();
-  }
-  if (stream.isTTY) stream.write(ENTER);
+  const suspend = () => {
+    leave();
+    process.kill(process.pid, 'SIGSTOP');
+  };
+  const resume = () => {
+    enter();
+    redraw();
+  };
+  const signals: readonly (readonly [NodeJS.Signals, (signal: NodeJS.Signals) => void])[] = [
+    ['SIGINT', stop],
+    ['SIGTERM', stop],
+    ...(screen ? ([['SIGTSTP', suspend] as const, ['SIGCONT', resume] as const] as const) : []),
+  ];
+  for (const [signal, react] of signals) process.on(signal, react);
+  process.on('exit', leave);
+  stream.on('resize', redraw);
+  enter();
   try {
     while (!stopped) {
-      const text = await render();
+      shown = await render();
       if (stopped) break;
-      stream.write(stream.isTTY ? `\x1b[H\x1b[2J${cutTo(text, stream)}` : text);
+      draw();
       await new Promise<void>(resolve => {
         const timer = setTimeout(resolve, seconds * 1000);
         wake = () => {
@@ -39,18 +76,19 @@ export async function watch(
       });
     }
   } finally {
-    if (stream.isTTY) stream.write(LEAVE);
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-    stream.off('resize', wakeUp);
+    leave();
+    stream.off('resize', redraw);
+    process.off('exit', leave);
+    for (const [signal, react] of signals) process.off(signal, react);
   }
 }
 
-function cutTo(text: string, { rows = 24, columns = 80 }: NodeJS.WriteStream): string {
+/** As many lines as the terminal has, none of them wrapped. Overwrites line by line: clearing first would flicker. */
+function screenful(text: string, { rows = 24, columns = 80 }: NodeJS.WriteStream): string {
   const lines = text.trimEnd().split('\n');
-  const room = rows - 2;
+  const room = Math.max(1, rows - 2);
   const shown =
     lines.length > room ? [...lines.slice(0, room - 1), `… ${lines.length - room + 1} more lines`] : lines;
-  // Colour codes have no width for string-width, so cutting by width keeps them unless they lie behind the cut.
-  return `${shown.map(line => `${shorten(line, columns)}\x1b[0m`).join('\n')}\n\nCtrl-C ends`;
+  const drawn = [...shown.map(line => shorten(line, columns)), '', 'Ctrl-C ends'];
+  return `\x1b[H${drawn.map(line => `${line}\x1b[0m\x1b[K`).join('\r\n')}\x1b[J`;
 }

@@ -2,20 +2,25 @@
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
-/** Bytes with three significant digits: `12 KiB`, `7.91 MiB`, `1 GiB`. */
+/** Bytes: `12 KiB`, `1 GiB` is exact; what has a decimal point is rounded: `7.91 MiB`, `23.5 GiB`, `1.00 GiB`. */
 export function formatBytes(bytes: number): string {
   let unit = 0;
   let value = bytes;
-  while (value >= 1024 && unit < BINARY.length - 1) {
+  // 1023.95 would be shown as 1024.0, which is 1 of the next unit.
+  while (value >= 1023.95 && (value >= 1024 || unit > 0) && unit < BINARY.length - 1) {
     value /= 1024;
     unit++;
   }
-  const digits = Number.isInteger(value) || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return `${value.toFixed(digits).replace(/\.0+$/, '')} ${BINARY[unit]}`;
+  const digits = Number.isInteger(value) ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(digits)} ${BINARY[unit]}`;
 }
 
-/** A span of time in its two largest units: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`. */
+/**
+ * A span of time in its two largest units: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`; `?` for no number. A
+ * clock that was set back gives `0.0 s`.
+ */
 export function formatSpan(milliseconds: number): string {
+  if (!Number.isFinite(milliseconds)) return '?';
   const seconds = milliseconds / 1000;
   if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
   const parts: readonly (readonly [number, string])[] = [

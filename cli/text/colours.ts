@@ -15,3 +15,6 @@ export function coloursFor(stream: { isTTY?: boolean }): Colours {
   const { bold, dim, green, red, yellow } = pc.createColors(wanted);
   return { bold, dim, good: green, bad: red, warn: yellow };
 }
+
+/** Those of standard output. */
+export const colours: Colours = coloursFor(process.stdout);

@@ -1,42 +1,61 @@
-import stringWidth from 'string-width';
+import { shorten, widthOf } from './width.ts';
 
 export interface Column {
   readonly title: string;
   readonly align?: 'left' | 'right';
-  /** Longest cell; longer ones end in `…`. */
-  readonly max?: number;
+  /** Words, not a number: may be cut to this many cells, with `…`, when the rows would be too wide. */
+  readonly min?: number;
 }
 
-/** Rows under a heading, aligned, two blanks between columns. Cells are plain text without control characters. */
+export interface TableOptions {
+  readonly indent?: string;
+  /** Cells of a row. */
+  readonly width?: number;
+}
+
+/** What a terminal of an old hand shows, and a mail keeps in one line. */
+export const WIDTH = 100;
+
+/**
+ * Rows under a heading, aligned, two blanks between columns. Cells are plain text without control characters. Too wide rows
+ * lose words first, then a blank between columns, and only then their end.
+ */
 export function table(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
-  indent = '',
+  { indent = '', width = WIDTH }: TableOptions = {},
 ): string[] {
-  const cells = [columns.map(({ title }) => title), ...rows].map(row =>
-    columns.map(({ max }, i) => shorten(row[i] ?? '', max ?? Number.POSITIVE_INFINITY)),
-  );
-  const widths = columns.map((_, i) => Math.max(...cells.map(row => stringWidth(row[i] ?? ''))));
-  return cells.map(row =>
-    (
-      indent +
-      row
-        .map((cell, i) => {
-          const padding = ' '.repeat((widths[i] ?? 0) - stringWidth(cell));
-          return columns[i]?.align === 'right' ? padding + cell : cell + padding;
-        })
-        .join('  ')
-    ).trimEnd(),
-  );
+  const cells = [columns.map(({ title }) => title), ...rows].map(row => columns.map((_, i) => row[i] ?? ''));
+  const natural = columns.map((_, i) => Math.max(...cells.map(row => widthOf(row[i] ?? ''))));
+  const room = width - indent.length;
+  const widths = fitted(columns, natural, room - 2 * (columns.length - 1));
+  const gap = sum(widths) + 2 * (columns.length - 1) > room ? ' ' : '  ';
+  return cells.map(row => {
+    const line = row
+      .map((whole, i) => {
+        const cell = shorten(whole, widths[i] ?? 0);
+        const padding = ' '.repeat((widths[i] ?? 0) - widthOf(cell));
+        return columns[i]?.align === 'right' ? padding + cell : cell + padding;
+      })
+      .join(gap);
+    return shorten((indent + line).trimEnd(), width);
+  });
 }
 
-/** Cuts to a width of terminal cells. */
-export function shorten(text: string, width: number): string {
-  if (stringWidth(text) <= width) return text;
-  let cut = '';
-  for (const character of text) {
-    if (stringWidth(cut + character) > width - 1) break;
-    cut += character;
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+
+/** Takes cells from the widest columns of words, until all fit or none can give more. */
+function fitted(columns: readonly Column[], natural: readonly number[], room: number): number[] {
+  const widths = natural.map((width, i) => (columns[i]?.min === undefined ? width : Math.min(width, room)));
+  for (let over = sum(widths) - room; over > 0; over--) {
+    let widest: number | undefined;
+    for (const [i, { min }] of columns.entries()) {
+      const width = widths[i] ?? 0;
+      if (min !== undefined && width > min && (widest === undefined || width > (widths[widest] ?? 0)))
+        widest = i;
+    }
+    if (widest === undefined) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
   }
-  return `${cut}…`;
+  return widths;
 }
