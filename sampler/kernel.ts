@@ -100,7 +100,7 @@ function asReading(error: unknown): Reading<never> {
 }
 
 /** Name → address from /proc/kallsyms; 0n where it is hidden, or where two symbols share the name. */
-function scanKallsyms(files: HostFiles, wanted: readonly string[]): Reading<Symbols> {
+export function scanKallsyms(files: HostFiles, wanted: readonly string[]): Reading<Symbols> {
   const fd = files.open(KALLSYMS_PATH);
   if (fd.state !== 'ok') return fd as Reading<never>;
   try {

@@ -1,8 +1,10 @@
 /** `npm run bench [-- --json] [NAME…]`: measures, and prints a table or one document. */
+import { kernelTables } from './kernel-tables.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
+import { coldStart, snapshotCpu } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
 
-const benches: readonly Bench[] = [scanShmem4k, scanHugetlb2m];
+const benches: readonly Bench[] = [scanShmem4k, scanHugetlb2m, kernelTables, coldStart, snapshotCpu];
 
 async function main(args: readonly string[]): Promise<number> {
   const json = args.includes('--json');
@@ -35,7 +37,7 @@ async function run(bench: Bench): Promise<BenchResult> {
 }
 
 function text(result: BenchResult): string {
-  const name = result.name.padEnd(18);
+  const name = result.name.padEnd(22);
   if (result.value === null) return `${name} skipped: ${result.skipped}`;
   const against =
     result.baseline === null || result.ratio === null

@@ -1,11 +1,12 @@
 /**
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
- * `$RESULTS/outcomes.json`; `inside.js record` records this kernel's fixtures to `$RESULTS/host`.
+ * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to `$RESULTS/host`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CaseContext, type RigCase } from './case.ts';
 import { cases } from './cases/index.ts';
+import { measureFigures } from './figures.ts';
 import { recordMachine } from './guest/record.ts';
 import type { KernelId } from './kernels.ts';
 import type { Outcome } from './outcome.ts';
@@ -40,7 +41,9 @@ async function runCase(rigCase: RigCase, index: number): Promise<Outcome> {
   return { name: rigCase.name, checks: t.checks, error, seconds: (performance.now() - started) / 1000 };
 }
 
-if (command === 'record') {
+if (command === 'figures') {
+  writeFileSync(join(results, 'figures.json'), JSON.stringify(await measureFigures(root)));
+} else if (command === 'record') {
   await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
 } else if (command === 'run') {
   const mine = cases.filter(

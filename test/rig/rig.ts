@@ -1,6 +1,6 @@
 /**
  * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part
- * of a name), `--console`; or `record KERNEL…` to make the fixtures of test/fixtures anew.
+ * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…` to make the fixtures of test/fixtures anew.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -124,7 +124,10 @@ async function runAll(): Promise<boolean> {
   return total.failed === 0;
 }
 
-if (positionals[0] === 'record') {
+if (positionals[0] === 'prepare') {
+  for (const kernel of await Promise.all(kernelIds.map(id => ensureKernel(id, report))))
+    report(`${kernel.id}: ${kernel.release}`);
+} else if (positionals[0] === 'record') {
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
     const kernel = await ensureKernel(id as KernelId, report);
     report(

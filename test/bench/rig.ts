@@ -1,0 +1,56 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RigFigures } from '../rig/figures.ts';
+import { projectRoot, RigError } from '../rig/host.ts';
+import { ensureKernel } from '../rig/kernels.ts';
+import { runVm } from '../rig/vm.ts';
+import { type Bench, type BenchResult, Skip } from './result.ts';
+
+/** Both rig benches look at one boot. */
+let figures: Promise<RigFigures> | undefined;
+
+/** Boots 6.12 and measures inside it: 64 live buffers of 4 MiB, 65,536 pages. */
+async function measure(): Promise<RigFigures> {
+  const results = mkdtempSync(join(tmpdir(), 'pinscope-bench-'));
+  try {
+    const { exitCode, console } = await runVm({
+      kernel: await ensureKernel('6.12', line => process.stderr.write(`${line}\n`)),
+      job: `exec '${process.execPath}' '${projectRoot()}/dist/rig/inside.js' figures`,
+      resultsDir: results,
+    });
+    if (exitCode !== 0) throw new Error(`the rig's job ended with ${exitCode}:\n${console.slice(-2000)}`);
+    return JSON.parse(readFileSync(join(results, 'figures.json'), 'utf8')) as RigFigures;
+  } catch (error) {
+    if (error instanceof RigError) throw new Skip(error.message);
+    throw error;
+  } finally {
+    rmSync(results, { recursive: true, force: true });
+  }
+}
+
+const rigBench = (name: string, pick: (all: RigFigures) => Omit<BenchResult, 'name' | 'ratio'>): Bench => ({
+  name,
+  async run() {
+    figures ??= measure();
+    const result = pick(await figures);
+    const { value, baseline } = result;
+    return { name, ...result, ratio: value === null || baseline === null ? null : value / baseline };
+  },
+});
+
+/** The whole program from exec to the last byte of JSON, against the bare start of Node in the same VM, in turn. */
+export const coldStart = rigBench('cold-start-64-buffers', ({ coldStart: { ms, bareNodeMs, pages } }) => ({
+  unit: 'ms',
+  value: ms,
+  baseline: bareNodeMs,
+  details: { pages },
+}));
+
+/** Processor time of a warm snapshot in a running sampler, against only copying the kernel memory that it must look at. */
+export const snapshotCpu = rigBench('snapshot-cpu', ({ snapshot: { cpuMs, copyCpuMs, pages } }) => ({
+  unit: 'ms',
+  value: cpuMs,
+  baseline: copyCpuMs,
+  details: { pages },
+}));

@@ -1,0 +1,100 @@
+/** What `npm run bench` measures inside the VM, where there is a real /dev/udmabuf. */
+import { spawn } from 'node:child_process';
+import type { Snapshot } from '../../model/snapshot.ts';
+import { openHost } from '../../sampler/access.ts';
+import { openKernel, readKernel } from '../../sampler/kernel.ts';
+import { Sampler } from '../../sampler/sampler.ts';
+import { median } from '../bench/result.ts';
+import { timed } from '../bench/timed.ts';
+import { Buffers } from './guest/buffers.ts';
+
+export interface RigFigures {
+  readonly coldStart: { readonly ms: number; readonly bareNodeMs: number; readonly pages: number };
+  readonly snapshot: { readonly cpuMs: number; readonly copyCpuMs: number; readonly pages: number };
+}
+
+const ROUNDS = 7;
+
+/** @param root of the source tree */
+export async function measureFigures(root: string): Promise<RigFigures> {
+  const helper = await Buffers.start(
+    [`${root}/dist/rig/buffers`],
+    ['--memfd', 'shmem,256M', '--count', '64', '--buffer', '0,4M'],
+  );
+  try {
+    return { coldStart: await coldStart(root, helper.pid), snapshot: await warmSnapshot(helper.pid) };
+  } finally {
+    await helper.quit();
+  }
+}
+
+async function coldStart(root: string, pid: number): Promise<RigFigures['coldStart']> {
+  const program = [`${root}/dist/cli/pinscope.js`, 'snapshot', '--pid', String(pid), '--json'];
+  const bare: number[] = [];
+  const ours: number[] = [];
+  let pages = 0;
+  // One unmeasured round: the first start reads the programs through the VM's file system.
+  for (let round = -1; round < ROUNDS; round++) {
+    const bareRun = await run(['-e', '0']);
+    const ourRun = await run(program);
+    pages = pagesIn(JSON.parse(ourRun.stdout) as Snapshot);
+    if (round < 0) continue;
+    bare.push(bareRun.ms);
+    ours.push(ourRun.ms);
+  }
+  return { ms: median(ours), bareNodeMs: median(bare), pages };
+}
+
+function run(args: readonly string[]): Promise<{ ms: number; stdout: string }> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const chunks: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+    child.once('error', reject);
+    child.once('close', code =>
+      code === 0
+        ? resolve({ ms: performance.now() - started, stdout: Buffer.concat(chunks).toString('utf8') })
+        : reject(new Error(`${args[0]} ended with ${code}`)),
+    );
+  });
+}
+
+const pagesIn = ({ resources }: Snapshot): number =>
+  resources.reduce((sum, { pages }) => sum + (pages?.count ?? 0), 0);
+
+async function warmSnapshot(pid: number): Promise<RigFigures['snapshot']> {
+  const host = openHost();
+  const kernel = await openKernel(host.files, host.native, readKernel(host.files));
+  if (kernel.state !== 'ok') throw new Error(JSON.stringify(kernel));
+  const { memory, layout } = kernel.value;
+  const sampler = new Sampler(host);
+  const ours: number[] = [];
+  const copies: number[] = [];
+  let pages = 0;
+  for (let round = -3; round < ROUNDS; round++) {
+    let runs: (readonly [pfn: number, count: number])[] = [];
+    const snapshot = await timed(async () => {
+      const reading = await sampler.snapshot(pid);
+      if (reading.state !== 'ok') throw new Error(JSON.stringify(reading));
+      pages = pagesIn(reading.value);
+      runs = reading.value.resources.flatMap(
+        r => r.pages?.runs.map(({ pfn, count }) => [pfn, count] as const) ?? [],
+      );
+    });
+    const copy = await timed(() =>
+      memory.read(
+        runs.map(([pfn, count]) => ({
+          address: layout.page.vmemmap + BigInt(pfn * layout.page.bytes),
+          bytes: count * layout.page.bytes,
+        })),
+      ),
+    );
+    if (round < 0) continue;
+    ours.push(snapshot.cpu);
+    copies.push(copy.cpu);
+  }
+  sampler.close();
+  memory.close();
+  return { cpuMs: median(ours), copyCpuMs: median(copies), pages };
+}
