@@ -78,6 +78,17 @@ export function requirePackages(purpose: string, requirements: readonly Requirem
   throw new RigError(`To ${purpose}, install the ${noun} ${names} (apt-get install ${names}).`);
 }
 
+/**
+ * A command line that runs `command` and has the kernel send `signal` to it when this process ends, however it ends
+ * (PR_SET_PDEATHSIG).
+ */
+export function tied(signal: 'KILL' | 'TERM', command: string, args: readonly string[]): [string, string[]] {
+  const executable = command.includes('/') ? command : (findCommand(command) ?? command);
+  const setpriv = findCommand('setpriv');
+  if (setpriv === null) throw new RigError('The rig needs setpriv; install the Debian package util-linux.');
+  return [setpriv, ['--pdeathsig', signal, '--', executable, ...args]];
+}
+
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
@@ -103,9 +114,10 @@ export function runForBytes(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Buffer> {
-  const executable = command.includes('/') ? command : (findCommand(command) ?? command);
+  // TERM, which make hands on to all that it started.
+  const [program, words] = tied('TERM', command, args);
   return new Promise((resolve, reject) => {
-    const child = spawn(executable, args, {
+    const child = spawn(program, words, {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       env: { ...process.env, LC_ALL: 'C', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

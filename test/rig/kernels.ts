@@ -139,13 +139,20 @@ function configHash(): string {
   return createHash('sha256').update(readFileSync(configFile())).digest('hex').slice(0, 12);
 }
 
-/** Where a kernel is put together before its rename; only the holder of the kernel's lock touches it. */
+/**
+ * Where this process puts a kernel together before its rename. Not the name of another process: a `make` whose parent
+ * was killed may still be writing there.
+ */
 function stagingDir(id: KernelId): string {
-  return join(kernelsDir(), `.staging-${id}`);
+  return join(kernelsDir(), `.staging-${id}-${process.pid}`);
 }
 
+/** Removes what earlier holders of the kernel's lock left behind. */
 function removeLeftovers(id: KernelId): void {
-  rmSync(stagingDir(id), { recursive: true, force: true });
+  for (const name of readdirSync(kernelsDir())) {
+    if (!name.startsWith(`.staging-${id}-`)) continue;
+    rmSync(join(kernelsDir(), name), { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  }
 }
 
 function publish(

@@ -37,7 +37,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { cacheDir, findCommand, projectRoot, RigError, requirePackages } from './host.ts';
+import { cacheDir, projectRoot, RigError, requirePackages, tied } from './host.ts';
 import { hostRootInitramfs, inside, mountTags } from './initramfs.ts';
 import type { Kernel } from './kernels.ts';
 
@@ -208,9 +208,8 @@ async function bootAndRun(
 function superviseQemu(args: readonly string[], options: VmOptions): Promise<string> {
   const timeoutSeconds = options.timeoutSeconds ?? 300;
   return new Promise((resolve, reject) => {
-    const qemu = findCommand('qemu-system-x86_64') ?? 'qemu-system-x86_64';
-    // The kernel kills QEMU with us, however we end.
-    const child = spawn(findCommand('setpriv') ?? 'setpriv', ['--pdeathsig', 'KILL', '--', qemu, ...args], {
+    const [program, words] = tied('KILL', 'qemu-system-x86_64', args);
+    const child = spawn(program, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let console = '';

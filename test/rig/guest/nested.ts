@@ -54,7 +54,11 @@ export class NestedGuest extends QemuProcess {
 
   /**
    * Waits until QEMU holds a dma-buf of `bytes`. Under TCG in TCG the guest takes about 50 s to make it.
-   * @throws Error with the guest's last lines when that takes longer than `timeoutSeconds`
+   *
+   * Keep `movablecore` from the VM's kernel: QEMU's creation then has to migrate huge pages of a running guest, and on
+   * 7.2 that failed in two of three runs (ENOMEM, all ten passes of migrate_pages in vain). Nothing retries it.
+   * @throws Error with QEMU's warning when it could not make a udmabuf, or with the guest's last lines when that
+   *   takes longer than `timeoutSeconds`
    */
   async waitForBuffer(bytes = framebufferBytes, timeoutSeconds = 300): Promise<FoundBuffer> {
     for (;;) {
@@ -62,6 +66,8 @@ export class NestedGuest extends QemuProcess {
       const seconds = (performance.now() - this.#started) / 1000;
       const found = findBuffer(this.pid, bytes);
       if (found !== null) return { ...found, seconds };
+      const warning = /^.*virtio_gpu_create_udmabuf.*$/m.exec(this.stderr())?.[0];
+      if (warning !== undefined) throw new Error(`the nested guest's framebuffer got no udmabuf: ${warning}`);
       if (seconds > timeoutSeconds) {
         const tail = this.console().split('\n').slice(-10).join('\n');
         throw new Error(`the nested guest made no buffer of ${bytes} bytes in ${timeoutSeconds} s:\n${tail}`);
