@@ -5,7 +5,7 @@
  * const kernel = await ensureKernel('6.12', console.error);
  * const { exitCode, resultsDir, seconds } = await runVm({
  *   kernel,
- *   job: 'uname -r >"$RESULTS/release"; node /work/dist/rig/case.js',
+ *   job: 'uname -r >"$RESULTS/release"; node "$PINSCOPE_ROOT/dist/rig/inside.js"',
  *   append: ['hugepages=300', 'movablecore=1G'],
  * });
  * ```
