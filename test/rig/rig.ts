@@ -10,6 +10,7 @@ import { type Boot, boots } from './boots.ts';
 import { cases } from './cases/index.ts';
 import { projectRoot } from './host.ts';
 import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
+import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
 import { recordFixtures } from './record.ts';
 import { runVm } from './vm.ts';
@@ -56,6 +57,7 @@ async function runJob(
       append: boot.append,
       memoryMiB: boot.memoryMiB,
       timeoutSeconds: boot.timeoutSeconds,
+      ...(boot.id === 'nested' ? { env: await nestedGuestEnvironment(id, report) } : {}),
       job: `exec ${shellQuote(process.execPath)} ${shellQuote(insideProgram)} run ${boot.id} ${shellQuote(values.case)}`,
       ...(values.console ? { onConsole: (text: string) => void process.stderr.write(text) } : {}),
     });

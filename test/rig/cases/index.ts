@@ -1,5 +1,6 @@
 import type { RigCase } from '../case.ts';
 import { bufferCases } from './buffers.ts';
+import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
 import { raceCases } from './races.ts';
@@ -11,4 +12,5 @@ export const cases: readonly RigCase[] = [
   ...qemuCases,
   ...raceCases,
   ...userCases,
+  ...nestedCases,
 ];

@@ -5,6 +5,22 @@ import { pagesOf, samePfns } from '../compare.ts';
 
 export const raceCases: readonly RigCase[] = [
   {
+    name: 'nothing races on a host that stands still: 20 snapshots of 64 buffers',
+    boot: 'zones',
+    async run(t) {
+      const helper = await t.buffers('--memfd', 'shmem,64M', '--count', '64', '--buffer', '0,1M');
+      let exact = 0;
+      for (let i = 0; i < 20; i++) {
+        const snapshot = await t.snapshot(helper.pid);
+        exact += helper.buffers.filter(witness => {
+          const pages = snapshot.resources.find(({ inode }) => inode === witness.inode)?.pages;
+          return pages && samePfns(pages.runs, witness).same === 256;
+        }).length;
+      }
+      t.equal('buffers whose 256 PFNs were read and equal', exact, 20 * 64);
+    },
+  },
+  {
     name: 'buffers that come and go elsewhere: ours stay exact, what raced is said',
     boot: 'zones',
     async run(t) {
