@@ -54,7 +54,7 @@ export class RecordedHost {
     return this.host === undefined ? [] : processes(this.host);
   }
 
-  write(path: string, text: string): void {
+  write(path: string, text: string | Uint8Array): void {
     mkdirSync(dirname(join(this.root, path)), { recursive: true });
     writeFileSync(join(this.root, path), text);
   }
