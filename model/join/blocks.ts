@@ -29,8 +29,11 @@ export function heldBlocks(
       const i = lastAtOrBelow(starts, at);
       const start = starts[i] ?? Number.NaN;
       const stop = Math.min(end, start + blockPages);
-      // A page in no block (its block has another size, or sysfs hides it) belongs to none.
-      if (!(start <= at && at < stop)) break;
+      if (!(start <= at && at < stop)) {
+        // A page in no block (sysfs has holes, block 0 for one) belongs to none; the run may go on in the next.
+        at = at < (starts[0] ?? 0) ? (starts[0] ?? end) : (starts[i + 1] ?? end);
+        continue;
+      }
       holders[i]?.add(inode);
       counts[i] = (counts[i] ?? 0) + Math.max(0, stop - Math.max(at, counted));
       at = stop;

@@ -45,6 +45,8 @@ export function placeRows(facts: PageFacts, ram: RamView): Placement[] {
     }
     const file = owner === -1 ? only : facts.owners[owner];
     const mapping = file && index >= 0 ? ram.mapping(file, index * 4096) : undefined;
+    // Of a run that begins outside every mapping, the end may lie in one.
+    if (file && !mapping && index >= 0) count = Math.min(count, ram.pagesToMapping(file, index * 4096));
     if (mapping) {
       const inside = index * 4096 - mapping.offset;
       const left = (Number(mapping.end - mapping.start) - inside) / 4096;
@@ -105,13 +107,14 @@ const [UNKNOWN, CONNECTED, DISCONNECTED] = [0, 1, 2];
 /**
  * Whether each page is still what its file holds there.
  * - In no page cache: it was truncated or punched out while pinned, and cannot come back: disconnected.
+ * - Of a file that could not be read: unknown.
  * - The process maps that place of the file and sees another page there: disconnected (private RAM, for one).
  * - In the file's page cache, and the process sees it or has nothing mapped there: connected. The page cache is the
  *   authority, so a hole in the page table is not touched.
  */
-function backingOf(owner: number, entry: number, pfn: number): number {
+function backingOf(facts: PageFacts, owner: number, entry: number, pfn: number): number {
   if (owner === -1) return DISCONNECTED;
-  if (owner < 0) return UNKNOWN;
+  if (facts.owners[owner] === undefined) return UNKNOWN;
   return entry > 0 && entry !== pfn ? DISCONNECTED : CONNECTED;
 }
 
@@ -175,7 +178,7 @@ export function joinPages(buffers: readonly Float64Array[], input: JoinInput): J
   const { facts, entries } = input;
   const backing = new Uint8Array(facts.head.length);
   facts.forEachRow((row, pfn) => {
-    backing[row] = backingOf(facts.owner[row] ?? -2, entries[row] ?? NOT_MAPPED, pfn);
+    backing[row] = backingOf(facts, facts.owner[row] ?? -2, entries[row] ?? NOT_MAPPED, pfn);
   });
   const ends = segmentEnds(facts, backing);
   return buffers.map(pfn => joinBuffer(pfn, input, backing, ends));

@@ -24,17 +24,22 @@ export interface GuestMapping extends FileId {
 
 /** The mappings of memfds, from /proc/PID/maps. */
 export function ramMappings(vmas: readonly Vma[]): RamMapping[] {
-  return vmas
-    .filter(vma => isMemfd(vma.path))
-    .map(vma => ({
-      start: vma.start,
-      end: vma.end,
-      offset: Number(vma.offset),
-      dev: vma.major * 2 ** 20 + vma.minor,
-      inode: Number(vma.inode),
-      shared: vma.perms.endsWith('s'),
-    }));
+  return (
+    vmas
+      // An inode or offset that a number cannot hold exactly would be taken for its neighbour's.
+      .filter(({ path, inode, offset }) => isMemfd(path) && isSafe(inode) && isSafe(offset))
+      .map(vma => ({
+        start: vma.start,
+        end: vma.end,
+        offset: Number(vma.offset),
+        dev: vma.major * 2 ** 20 + vma.minor,
+        inode: Number(vma.inode),
+        shared: vma.perms.endsWith('s'),
+      }))
+  );
 }
+
+const isSafe = (value: bigint): boolean => value <= BigInt(Number.MAX_SAFE_INTEGER);
 
 /** From an offset in a memfd to the process's address and to the guest's. */
 export class RamView {
@@ -52,6 +57,11 @@ export class RamView {
     });
   }
 
+  /** Pages from this byte of the file to the next one that the process maps. */
+  pagesToMapping(file: FileId, offset: number): number {
+    return pagesToNext(this.mappings, file, offset);
+  }
+
   /** The guest range that holds this byte of the file. */
   guestRange(file: FileId, offset: number): GuestMapping | undefined {
     return this.guest.find(
@@ -61,11 +71,7 @@ export class RamView {
 
   /** Pages from this byte of the file to the next one that the guest sees. */
   pagesToGuest(file: FileId, offset: number): number {
-    let bytes = Number.POSITIVE_INFINITY;
-    for (const range of this.guest) {
-      if (range.offset > offset && sameFile(range, file)) bytes = Math.min(bytes, range.offset - offset);
-    }
-    return Math.ceil(bytes / 4096);
+    return pagesToNext(this.guest, file, offset);
   }
 
   /** The process's memfd, if it maps exactly one: then a page that left its file can only have come from there. */
@@ -73,4 +79,16 @@ export class RamView {
     const [first, ...others] = this.mappings;
     return first && others.every(other => sameFile(other, first)) ? first : undefined;
   }
+}
+
+function pagesToNext(
+  ranges: readonly (FileId & { readonly offset: number })[],
+  file: FileId,
+  offset: number,
+): number {
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const range of ranges) {
+    if (range.offset > offset && sameFile(range, file)) bytes = Math.min(bytes, range.offset - offset);
+  }
+  return Math.ceil(bytes / 4096);
 }

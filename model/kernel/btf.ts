@@ -33,6 +33,9 @@ const KIND = {
 const EXTRA_ONCE = Uint8Array.of(0, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0);
 const EXTRA_EACH = Uint8Array.of(0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3);
 
+/** More anonymous structs and unions than any type of the kernel holds. */
+const MAX_NESTED = 500;
+
 export interface Member {
   /** Bytes from the start of the outermost type. */
   readonly offset: number;
@@ -139,7 +142,7 @@ export class Btf {
     let id = this.named.get(type);
     let offset = 0;
     for (const name of path.split('.')) {
-      const found = id === undefined ? undefined : this.find(this.strip(id), name, 0);
+      const found = id === undefined ? undefined : this.find(this.strip(id), name, new Set());
       if (!found) return undefined;
       offset += found.offset;
       id = found.type;
@@ -158,7 +161,7 @@ export class Btf {
       const entry = at + 12 + i * (kind === KIND.enum ? 8 : 12);
       const low = u32(this.types, entry + 4);
       const value = kind === KIND.enum ? low | 0 : u32(this.types, entry + 8) * 0x1_0000_0000 + low;
-      values.set(this.text(u32(this.types, entry)), value);
+      if (Number.isSafeInteger(value)) values.set(this.text(u32(this.types, entry)), value);
     }
     return values;
   }
@@ -197,6 +200,8 @@ export class Btf {
     for (let depth = 0; depth < 32; depth++) {
       const stripped = this.strip(id);
       const { kind, at } = this.decode(stripped);
+      // Dimensions of a damaged table may multiply to no exact number.
+      if (elements > 2 ** 21) return 0;
       if (kind === KIND.ptr) return 8 * elements;
       if (kind === KIND.array) {
         elements *= u32(this.types, at + 20);
@@ -214,9 +219,11 @@ export class Btf {
     return 0;
   }
 
-  private find(id: number, name: string, depth: number): { offset: number; type: number } | undefined {
+  /** Looks into each type once: a damaged table could nest types in themselves. */
+  private find(id: number, name: string, seen: Set<number>): { offset: number; type: number } | undefined {
     const { kind, at, vlen, flag } = this.decode(id);
-    if (!isComposite(kind) || depth > 16) return undefined;
+    if (!isComposite(kind) || seen.has(id) || seen.size > MAX_NESTED) return undefined;
+    seen.add(id);
     for (let i = 0; i < vlen; i++) {
       const entry = at + 12 + i * 12;
       const type = u32(this.types, entry + 4);
@@ -227,7 +234,7 @@ export class Btf {
         if (this.text(nameAt) === name) return { offset: (bits >>> 0) >>> 3, type };
         continue;
       }
-      const inner = this.find(this.strip(type), name, depth + 1);
+      const inner = this.find(this.strip(type), name, seen);
       if (inner) return { offset: ((bits >>> 0) >>> 3) + inner.offset, type: inner.type };
     }
     return undefined;

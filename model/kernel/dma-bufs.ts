@@ -12,6 +12,12 @@ import { type KernelMemory, PageCache } from './memory.ts';
 /** More buffers than any host has; a corrupted `next` must not lead us around for ever. */
 const MAX_BUFFERS = 65_536;
 const MAX_ATTACHMENTS = 64;
+/** A buffer of 256 GiB: the array of its pages is still read in one go. */
+const MAX_ENTRIES = 2 ** 26;
+/** Of 52 bits of physical address, which no processor passes. */
+const MAX_PFN = 2 ** 40;
+/** With its NUL, what a name of sysfs can have. */
+const DEVICE_NAME_BYTES = 256;
 const WALK_ATTEMPTS = 4;
 
 export interface DmaBuf {
@@ -50,19 +56,28 @@ export async function walkDmaBufs(memory: KernelMemory, layout: KernelLayout): P
   const addresses = nodes.map(node => node - BigInt(dmaBuf.node));
   const structs = await memory.read(addresses.map(address => ({ address, bytes: dmaBuf.bytes })));
   const files = structs.map(data => (data ? u64(data, dmaBuf.file) : 0n));
-  const filesRead = await memory.read(files.map(f => ({ address: f + BigInt(file.inode), bytes: 8 })));
-  const inodes = filesRead.map(data => (data ? u64(data, 0) : 0n));
+  const fileBytes = Math.max(file.inode, file.privateData) + 8;
+  const filesRead = await memory.read(files.map(f => ({ address: f, bytes: fileBytes })));
+  // A dma-buf that was freed and whose memory serves something else has no file that points back to it.
+  const inodes = filesRead.map((data, i) =>
+    data && u64(data, file.privateData) === addresses[i] ? u64(data, file.inode) : 0n,
+  );
   const inodeBytes = Math.max(inode.ino, inode.superBlock, inode.ctimeSec ?? 0, inode.ctimeNsec ?? 0) + 8;
   const inodesRead = await memory.read(inodes.map(address => ({ address, bytes: inodeBytes })));
   const buffers: DmaBuf[] = [];
-  const cache = new PageCache(memory);
+  let cache = new PageCache(memory);
   for (const [i, address] of addresses.entries()) {
     const data = structs[i];
     const inodeData = inodes[i] ? inodesRead[i] : undefined;
     const ino = inodeData && safeU64(inodeData, inode.ino);
     const sizeBytes = data && safeU64(data, dmaBuf.size);
     if (!data || !inodeData || ino === undefined || sizeBytes === undefined) continue;
-    const attachments = await readAttachments(memory, cache, layout, address, data);
+    let attachments = await readAttachments(memory, cache, layout, address, data);
+    for (let attempt = 1; attempt < WALK_ATTEMPTS && !attachments; attempt++) {
+      // What was read before may be what went stale.
+      cache = new PageCache(memory);
+      attachments = await readAttachments(memory, cache, layout, address, data);
+    }
     if (!attachments) continue;
     buffers.push({
       address,
@@ -134,7 +149,9 @@ export async function readUdmabufs(
   const counts = buffers.map((buffer, i) => {
     const data = structs[i];
     const count = data && safeU64(data, udmabuf.pagecount);
-    return count !== undefined && count * 4096 === buffer.sizeBytes ? count : undefined;
+    return count !== undefined && count <= MAX_ENTRIES && count * 4096 === buffer.sizeBytes
+      ? count
+      : undefined;
   });
   const arrayOf = (member: number) =>
     memory.read(
@@ -170,10 +187,10 @@ function toPfns(layout: KernelLayout, pointers: Uint8Array, offsets?: Uint8Array
     let page = ((high - baseHigh) * 0x1_0000_0000 + (low - baseLow)) / bytes;
     if (offsets) {
       const offset = safeU64(offsets, i * 8);
-      if (offset === undefined) return undefined;
-      page += Math.floor(offset / 4096);
+      if (offset === undefined || offset % 4096 !== 0) return undefined;
+      page += offset / 4096;
     }
-    if (!Number.isSafeInteger(page) || page < 0) return undefined;
+    if (!Number.isInteger(page) || page < 0 || page >= MAX_PFN) return undefined;
     pfn[i] = page;
   }
   return pfn;
@@ -188,8 +205,11 @@ async function countPins(
 ): Promise<number | undefined> {
   const { pins } = layout.udmabuf;
   if (pins.kind === 'none') return 0;
-  if (pins.kind === 'count') return safeU64(data, pins.count);
-  // One element a list item and folio, and every item has an entry of its own: never more than entries.
+  // One pin a list item and folio, and every item has an entry of its own: never more than entries.
+  if (pins.kind === 'count') {
+    const count = safeU64(data, pins.count);
+    return count !== undefined && count <= entries ? count : undefined;
+  }
   const walk = await followList(cache, layout.list, priv + BigInt(pins.head), entries, false);
   return walk.whole ? walk.count : undefined;
 }
@@ -232,8 +252,11 @@ async function deviceName(
     const pointer = await cache.read(device + BigInt(member), 8);
     const address = pointer ? u64(pointer, 0) : 0n;
     if (!isKernelAddress(address)) continue;
-    const left = 4096 - Number(address % 4096n);
-    const text = await cache.read(address, Math.min(left, 64));
+    // A literal of the kernel may lie across the border of two pages, and the last page of a mapping has no next.
+    const left = 4096 - Number(address & 0xfffn);
+    const text =
+      (await cache.read(address, DEVICE_NAME_BYTES)) ??
+      (await cache.read(address, Math.min(left, DEVICE_NAME_BYTES)));
     return text && cString(text);
   }
   return undefined;
@@ -242,5 +265,9 @@ async function deviceName(
 function ctimeOf(layout: KernelLayout, inodeData: Uint8Array): bigint | undefined {
   const { ctimeSec, ctimeNsec } = layout.inode;
   if (ctimeSec === undefined || ctimeNsec === undefined) return undefined;
-  return u64(inodeData, ctimeSec) * 1_000_000_000n + BigInt(u32(inodeData, ctimeNsec));
+  const seconds = safeU64(inodeData, ctimeSec);
+  const nanoseconds = u32(inodeData, ctimeNsec);
+  // Later than any date that a calendar can print: no time.
+  if (seconds === undefined || seconds > 8.64e12 - 1 || nanoseconds >= 1e9) return undefined;
+  return BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
 }

@@ -60,7 +60,8 @@ export function parseCoreHeader(data: Uint8Array): CoreHeader {
 }
 
 function findVmcoreinfo(notes: Uint8Array): ReadonlyMap<string, string> {
-  const padded = (n: number) => (n + 3) & ~3;
+  // Not `& ~3`, which makes lengths past 2^31 negative.
+  const padded = (n: number) => Math.ceil(n / 4) * 4;
   for (let at = 0; at + 12 <= notes.length; ) {
     const nameBytes = u32(notes, at);
     const dataBytes = u32(notes, at + 4);

@@ -79,10 +79,13 @@ export interface KernelLayout {
       | { readonly kind: 'list'; readonly head: number }
       | { readonly kind: 'none' };
   };
-  readonly file: { readonly inode: number };
+  /** `privateData` of a dma-buf's file points back to it. */
+  readonly file: { readonly inode: number; readonly privateData: number };
   readonly inode: {
     readonly ino: number;
     readonly superBlock: number;
+    /** The page cache, which points back to the inode by its `host`. */
+    readonly mapping: number;
     /** Offsets of seconds and nanoseconds of the change time. */
     readonly ctimeSec: number | undefined;
     readonly ctimeNsec: number | undefined;
@@ -197,10 +200,11 @@ export function resolveLayout(
           : { kind: 'folios', folios: at('udmabuf', 'folios'), offsets: at('udmabuf', 'offsets') },
         pins: pinsOf(btf, era),
       },
-      file: { inode: at('file', 'f_inode') },
+      file: { inode: at('file', 'f_inode'), privateData: at('file', 'private_data') },
       inode: {
         ino: at('inode', 'i_ino'),
         superBlock: at('inode', 'i_sb'),
+        mapping: at('inode', 'i_mapping'),
         ctimeSec: maybe('inode', 'i_ctime_sec', '__i_ctime.tv_sec', 'i_ctime.tv_sec'),
         ctimeNsec: maybe('inode', 'i_ctime_nsec', '__i_ctime.tv_nsec', 'i_ctime.tv_nsec'),
       },
@@ -210,7 +214,7 @@ export function resolveLayout(
         bytes: sizeOf(btf, 'page'),
         flags: at('page', 'flags'),
         head: at('page', 'compound_info', 'compound_head'),
-        headBit: enumerator(btf, 'pageflags', 'PG_head'),
+        headBit: flagBit(btf, 'pageflags', 'PG_head'),
         vmemmap,
       },
       folio: {
@@ -235,10 +239,16 @@ export function resolveLayout(
 
 class MissingPart extends Error {}
 
+/** Above every struct that is looked into; reads follow from sizes and offsets, so a damaged one must not pass. */
+const MAX_STRUCT_BYTES = 64 * 1024;
+
 function first(btf: Btf, type: string, paths: readonly string[]): Member | undefined {
   for (const path of paths) {
     const member = btf.member(type, path);
-    if (member) return member;
+    if (!member) continue;
+    if (member.offset >= sizeOf(btf, type))
+      throw new MissingPart(`member ${path} inside struct ${type} in BTF`);
+    return member;
   }
   return undefined;
 }
@@ -252,6 +262,7 @@ function need(btf: Btf, type: string, paths: readonly string[]): Member {
 function sizeOf(btf: Btf, type: string): number {
   const bytes = btf.sizeOf(type);
   if (!bytes) throw new MissingPart(`struct ${type} in BTF`);
+  if (bytes > MAX_STRUCT_BYTES) throw new MissingPart(`a believable size of struct ${type} in BTF`);
   return bytes;
 }
 
@@ -267,10 +278,17 @@ function enumerator(btf: Btf, type: string, name: string): number {
   return value;
 }
 
+/** An enumerator that numbers a bit of a flags word. */
+function flagBit(btf: Btf, type: string, name: string): number {
+  const bit = enumerator(btf, type, name);
+  if (bit < 0 || bit > 63) throw new MissingPart(`a bit number as enumerator ${name} of enum ${type} in BTF`);
+  return bit;
+}
+
 function pinsOf(btf: Btf, era: UdmabufEra): KernelLayout['udmabuf']['pins'] {
-  const count = btf.member('udmabuf', 'nr_pinned');
+  const count = first(btf, 'udmabuf', ['nr_pinned']);
   if (count) return { kind: 'count', count: count.offset };
-  const head = btf.member('udmabuf', 'unpin_list');
+  const head = first(btf, 'udmabuf', ['unpin_list']);
   if (head) return { kind: 'list', head: head.offset };
   if (era === 'page-refs') return { kind: 'none' };
   throw new MissingPart('nr_pinned or unpin_list of struct udmabuf in BTF');
@@ -300,17 +318,22 @@ function pageblockLayout(
 ): PageblockLayout | undefined {
   const memSection = symbols.get('mem_section');
   const sectionBytes = btf.sizeOf('mem_section');
-  const usage = btf.member('mem_section', 'usage');
+  const usage = first(btf, 'mem_section', ['usage']);
+  // A flexible array: it may begin where the struct ends.
   const flags = btf.member('mem_section_usage', 'pageblock_flags');
   const sectionSizeBits = Number(vmcoreinfo.get('NUMBER(SECTION_SIZE_BITS)'));
   const bits = btf.enumerators('pageblock_bits');
   const types = btf.enumerators('migratetype');
   if (!memSection || !sectionBytes || !usage || !flags || !bits || !types) return undefined;
+  // A root is one page of sections.
+  if (sectionBytes > 4096 || flags.offset > MAX_STRUCT_BYTES) return undefined;
   if (!Number.isInteger(sectionSizeBits) || sectionSizeBits < 20 || sectionSizeBits > 40) return undefined;
   // 4 bits a block with PB_migrate_end and NR_PAGEBLOCK_BITS; since 6.17 each bit has a name and the map is rounded up.
   const used = bits.get('__NR_PAGEBLOCK_BITS') ?? bits.get('NR_PAGEBLOCK_BITS');
   const last = bits.get('PB_migrate_end') ?? bits.get('PB_migrate_2');
-  if (used === undefined || last === undefined) return undefined;
+  if (used === undefined || last === undefined || used < 1 || used > 32 || last < 0 || last >= used) {
+    return undefined;
+  }
   return {
     memSection,
     sectionBytes,

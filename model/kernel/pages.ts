@@ -12,6 +12,8 @@ const PIECE_BYTES = 1 << 20;
 const TWO_32 = 0x1_0000_0000;
 /** Bounds folio sizes that we believe: 16 GiB, the largest that any architecture has. */
 const MAX_FOLIO_PAGES = 1 << 22;
+/** Bounds places in a file: behind it their byte offset is no exact number. */
+const MAX_FILE_INDEX = 2 ** 41;
 
 /** The file whose page cache holds a page. */
 export interface PageOwner {
@@ -96,7 +98,8 @@ export async function readPageFacts(
       // A single page carries mapping and index itself; a tail's lie in its head.
       const source = large ? large.data : data;
       const sourceAt = large ? 0 : i * layout.page.bytes;
-      if (!source || first < 0) continue;
+      // A head that is none, or whose folio ends before this page: it changed while it was read.
+      if (!source || first < 0 || (large && start + i - first >= large.pages)) continue;
       folioPages[row] = large ? large.pages : 1;
       const low = u32(source, sourceAt + layout.folio.mapping);
       const high = u32(source, sourceAt + layout.folio.mapping + 4);
@@ -111,7 +114,7 @@ export async function readPageFacts(
       }
       owner[row] = lastOwner;
       const index = safeU64(source, sourceAt + layout.folio.index);
-      if (index !== undefined) fileIndex[row] = index + (start + i - first);
+      if (index !== undefined && index < MAX_FILE_INDEX) fileIndex[row] = index + (start + i - first);
     }
   }
   const owners = await readOwners(memory, layout, [...mappings.keys()]);
@@ -122,9 +125,10 @@ export async function readPageFacts(
         const first = head[at] ?? -1;
         const file = owners[owner[at] ?? -1];
         const folio = heads.get(first);
-        if (!folio || !(file ? file.hugetlb : folio.hugetlb)) continue;
+        if (!folio || folioPages[at] === 0 || !(file ? file.hugetlb : folio.hugetlb)) continue;
         const inFolio = start + i - first;
-        fileIndex[at] = ((fileIndex[at] ?? Number.NaN) - inFolio) * folio.pages + inFolio;
+        const index = ((fileIndex[at] ?? Number.NaN) - inFolio) * folio.pages + inFolio;
+        fileIndex[at] = index < MAX_FILE_INDEX ? index : Number.NaN;
       }
     }
   }
@@ -244,6 +248,7 @@ function headOf({ page: { bytes, vmemmap } }: KernelLayout, low: number, high: n
 
 interface LargeFolio {
   readonly data: Uint8Array;
+  /** 0: unreadable, or no folio. */
   readonly pages: number;
   readonly hugetlb: boolean;
 }
@@ -260,20 +265,21 @@ async function readHeads(
   );
   const folios = new Map<number, LargeFolio>();
   for (const [i, pfn] of list.entries()) {
-    const data = read[i];
-    if (!data) continue;
+    const data = read[i] ?? new Uint8Array(0);
     const pages =
       nrPages.kind === 'order'
         ? 2 ** ((data[nrPages.at] ?? 0) & 0xff)
         : nrPages.size === 8
           ? (safeU64(data, nrPages.at) ?? 0)
           : u32(data, nrPages.at);
-    if (pages > 1 && pages <= MAX_FOLIO_PAGES)
-      folios.set(pfn, {
-        data,
-        pages,
-        hugetlb: hugeIndex !== undefined && data[hugeIndex.destructor] === hugeIndex.hugetlb,
-      });
+    // Folios lie at multiples of their size, which is a power of two.
+    const sound =
+      pages > 1 && pages <= MAX_FOLIO_PAGES && Number.isInteger(Math.log2(pages)) && pfn % pages === 0;
+    folios.set(pfn, {
+      data,
+      pages: sound ? pages : 0,
+      hugetlb: hugeIndex !== undefined && data[hugeIndex.destructor] === hugeIndex.hugetlb,
+    });
   }
   return folios;
 }
@@ -286,16 +292,17 @@ async function readOwners(
   const { addressSpace, inode, superBlock } = layout;
   const pointer = (data: Uint8Array | undefined, at = 0) => (data ? u64(data, at) : 0n);
   const hosts = await memory.read(mappings.map(m => ({ address: m + BigInt(addressSpace.host), bytes: 8 })));
-  const inodeBytes = Math.max(inode.ino, inode.superBlock) + 8;
+  const inodeBytes = Math.max(inode.ino, inode.superBlock, inode.mapping) + 8;
   const inodes = await memory.read(hosts.map(host => ({ address: pointer(host), bytes: inodeBytes })));
   const sbBytes = Math.max(superBlock.dev, superBlock.magic) + 8;
   const supers = await memory.read(
     inodes.map(data => ({ address: pointer(data, inode.superBlock), bytes: sbBytes })),
   );
-  return mappings.map((_, i) => {
+  return mappings.map((mapping, i) => {
     const [data, sb] = [inodes[i], supers[i]];
     const number = data && safeU64(data, inode.ino);
-    if (!sb || number === undefined) return undefined;
+    // An inode that does not point back is one that was freed meanwhile.
+    if (!sb || number === undefined || pointer(data, inode.mapping) !== mapping) return undefined;
     return {
       inode: number,
       dev: u32(sb, superBlock.dev),
