@@ -6,7 +6,7 @@ import { snapshotText } from './text/snapshot.ts';
 import { WIDTH } from './text/table.ts';
 import { wrap } from './text/width.ts';
 
-/** The bundled snapshot of a real QEMU on a real kernel; `npm run test:rig -- record` makes it anew. */
+/** The bundled snapshot of a real QEMU on a real kernel; `npm run test:rig -- record-snapshot` makes it anew. */
 export const recording = recorded as unknown as Snapshot;
 
 /**

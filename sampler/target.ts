@@ -104,6 +104,9 @@ const guestMappings = (layout: GuestLayout): GuestMapping[] =>
     })),
   );
 
+/** A busy guest under emulation answers late; a taken monitor is told by /proc/PID/net/unix without waiting. */
+const MONITOR_MS = 3000;
+
 /** Asks the guest's memory map from the first QMP monitor that talks to us. */
 async function readMonitor(
   files: HostFiles,
@@ -136,7 +139,7 @@ async function readMonitor(
           }
         : address;
     const connection = await connectQmp(reachable, {
-      timeoutMs: 500,
+      timeoutMs: MONITOR_MS,
       ...(address.kind === 'unix'
         ? { listener: { netUnix: files.at(`/proc/${pid}/net/unix`), path: address.path } }
         : {}),

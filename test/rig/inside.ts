@@ -1,6 +1,7 @@
 /**
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
- * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to `$RESULTS/host`.
+ * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to
+ * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import { CaseContext, type RigCase } from './case.ts';
 import { cases } from './cases/index.ts';
 import { measureFigures } from './figures.ts';
 import { recordMachine } from './guest/record.ts';
+import { recordSnapshot } from './guest/record-snapshot.ts';
 import type { KernelId } from './kernels.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -45,6 +47,8 @@ if (command === 'figures') {
   writeFileSync(join(results, 'figures.json'), JSON.stringify(await measureFigures(root)));
 } else if (command === 'record') {
   await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
+} else if (command === 'record-snapshot') {
+  await recordSnapshot(join(results, 'snapshot.json'));
 } else if (command === 'run') {
   const mine = cases.filter(
     ({ boot, kernels, name }) =>

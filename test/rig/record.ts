@@ -24,6 +24,29 @@ export const recordingBoot: readonly string[] = [
 const recordingMemoryMiB = 6144;
 
 /**
+ * Replaces the snapshot that the program shows where nothing uses udmabuf.
+ * @param insideCommand shell command that, inside, writes `$RESULTS/snapshot.json`
+ * @returns the file
+ */
+export async function recordBundledSnapshot(kernel: Kernel, insideCommand: string): Promise<string> {
+  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
+  try {
+    const { exitCode, console } = await runVm({
+      kernel,
+      job: insideCommand,
+      append: recordingBoot,
+      resultsDir: results,
+    });
+    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
+    const target = join(projectRoot(), 'cli/recorded-snapshot.json');
+    cpSync(join(results, 'snapshot.json'), target);
+    return target;
+  } finally {
+    rmSync(results, { recursive: true, force: true });
+  }
+}
+
+/**
  * Replaces the recording of one kernel.
  * @param insideCommand shell command that, inside, calls `recordMachine("$RESULTS/host", …)`
  * @param expose as in VmOptions

@@ -1,6 +1,7 @@
 /**
  * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part
- * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…` to make the fixtures of test/fixtures anew.
+ * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…` and
+ * `record-snapshot`, which make test/fixtures and the bundled snapshot anew.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -12,7 +13,7 @@ import { projectRoot } from './host.ts';
 import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
 import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
-import { recordFixtures } from './record.ts';
+import { recordBundledSnapshot, recordFixtures } from './record.ts';
 import { runVm } from './vm.ts';
 
 const { values, positionals } = parseArgs({
@@ -129,6 +130,14 @@ async function runAll(): Promise<boolean> {
 if (positionals[0] === 'prepare') {
   for (const kernel of await Promise.all(kernelIds.map(id => ensureKernel(id, report))))
     report(`${kernel.id}: ${kernel.release}`);
+} else if (positionals[0] === 'record-snapshot') {
+  const kernel = await ensureKernel('6.12', report);
+  report(
+    await recordBundledSnapshot(
+      kernel,
+      `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-snapshot`,
+    ),
+  );
 } else if (positionals[0] === 'record') {
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
     const kernel = await ensureKernel(id as KernelId, report);
