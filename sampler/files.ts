@@ -2,6 +2,7 @@ import {
   accessSync,
   closeSync,
   constants,
+  type Dirent,
   openSync,
   readdirSync,
   readFileSync,
@@ -72,14 +73,20 @@ export class HostFiles {
    * `through` names. What is wanted and is no readable file (a symlink to a directory) is there with an empty text.
    */
   tree(directory: string, wanted: RegExp, depth: number, through = /./): Reading<Files> {
-    const top = this.names(directory);
+    const entries = (path: string) =>
+      this.read(path, () => readdirSync(this.at(path), { withFileTypes: true }));
+    const top = entries(directory);
     if (top.state !== 'ok') return top as Reading<never>;
     const found = new Map<string, string>();
-    const walk = (path: string, names: readonly string[], left: number) => {
-      for (const name of names) {
-        const inner = join(path, name);
-        if (wanted.test(inner)) found.set(inner, known(this.text(inner)) ?? '');
-        else if (left > 0 && through.test(inner)) walk(inner, known(this.names(inner)) ?? [], left - 1);
+    const walk = (path: string, inside: readonly Dirent[], left: number) => {
+      for (const entry of inside) {
+        const inner = `${path}/${entry.name}`;
+        if (wanted.test(inner)) {
+          // Reading what is no file costs an exception each, and a machine has thousands of links.
+          found.set(inner, entry.isFile() ? (known(this.text(inner)) ?? '') : '');
+        } else if (left > 0 && entry.isDirectory() && through.test(inner)) {
+          walk(inner, known(entries(inner)) ?? [], left - 1);
+        }
       }
     };
     walk(directory, top.value, depth);

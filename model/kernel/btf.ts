@@ -1,5 +1,5 @@
 import { ParseError } from '../parse-error.ts';
-import { cString, u32 } from './bytes.ts';
+import { cString, u32, wordsOf } from './bytes.ts';
 
 /*
  * BTF, the type description that the kernel carries at /sys/kernel/btf/vmlinux
@@ -239,12 +239,6 @@ export class Btf {
     }
     return undefined;
   }
-}
-
-/** The type section as words; it is aligned in the file, so it is copied only where the file lies askew in memory. */
-function wordsOf(types: Uint8Array): Uint32Array {
-  const aligned = types.byteOffset % 4 === 0 ? types : types.slice();
-  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2);
 }
 
 function isComposite(kind: number): boolean {

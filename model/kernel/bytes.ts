@@ -20,6 +20,15 @@ export function safeU64(data: Uint8Array, at: number): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
+/**
+ * The same bytes as 32-bit words, for loops over many: one load each, where {@link u32} takes four. Copies only what lies askew
+ * in its buffer; bytes behind the last whole word are left out.
+ */
+export function wordsOf(data: Uint8Array): Uint32Array {
+  const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2);
+}
+
 /** Bytes as text, one character a byte. In chunks: argument lists have a limit; `apply` because spreading is 5 times slower. */
 export function latin1(data: Uint8Array): string {
   let text = '';

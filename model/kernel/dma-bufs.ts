@@ -1,4 +1,4 @@
-import { cString, safeU64, u32, u64 } from './bytes.ts';
+import { cString, safeU64, u32, u64, wordsOf } from './bytes.ts';
 import type { KernelLayout } from './layout.ts';
 import { followList, isKernelAddress } from './list.ts';
 import { type KernelMemory, PageCache } from './memory.ts';
@@ -180,15 +180,17 @@ function toPfns(layout: KernelLayout, pointers: Uint8Array, offsets?: Uint8Array
   const { vmemmap, bytes } = layout.page;
   const baseHigh = Number(vmemmap >> 32n);
   const baseLow = Number(vmemmap & 0xffff_ffffn);
+  const words = wordsOf(pointers);
+  const offsetWords = offsets && wordsOf(offsets);
   const pfn = new Float64Array(pointers.length / 8);
   for (let i = 0; i < pfn.length; i++) {
-    const high = u32(pointers, i * 8 + 4);
-    const low = u32(pointers, i * 8);
-    let page = ((high - baseHigh) * 0x1_0000_0000 + (low - baseLow)) / bytes;
-    if (offsets) {
-      const offset = safeU64(offsets, i * 8);
-      if (offset === undefined || offset % 4096 !== 0) return undefined;
-      page += offset / 4096;
+    let page =
+      (((words[2 * i + 1] as number) - baseHigh) * 0x1_0000_0000 + ((words[2 * i] as number) - baseLow)) /
+      bytes;
+    if (offsetWords) {
+      const low = offsetWords[2 * i] as number;
+      if (offsetWords[2 * i + 1] !== 0 || (low & 0xfff) !== 0) return undefined;
+      page += low >>> 12;
     }
     if (!Number.isInteger(page) || page < 0 || page >= MAX_PFN) return undefined;
     pfn[i] = page;

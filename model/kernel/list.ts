@@ -1,5 +1,5 @@
-import { u32 } from './bytes.ts';
-import { type PageCache, pageAddress, pointedPage } from './memory.ts';
+import { wordsOf } from './bytes.ts';
+import { type PageCache, pageAddress } from './memory.ts';
 
 /** Offsets in `struct list_head`. */
 export interface ListLayout {
@@ -15,6 +15,8 @@ export interface ListWalk {
   readonly whole: boolean;
 }
 
+/** Pages in the span of a pointer's low word. */
+const PAGES_4G = 0x10_0000;
 /** Page numbers of the upper half of the address space; list poison (0xdead…, 0x100) and NULL are outside it. */
 const FIRST_KERNEL_PAGE = 0xff00_0000 * 0x10_0000;
 
@@ -43,26 +45,30 @@ export async function followList(
   let beforeOffset = -1;
   const end = (whole: boolean): ListWalk => ({ nodes, count, whole });
   for (;;) {
-    let data = cache.peek(page);
-    if (data === undefined) data = await cache.load(page);
+    let words = cache.peekWords(page);
+    if (words === undefined) {
+      await cache.load(page);
+      words = cache.peekWords(page) ?? null;
+    }
     let at = offset;
-    if (data !== null && at > 4096 - 16) {
+    if (words !== null && at > 4096 - 16) {
       // The node lies across the border of two pages.
-      data = (await cache.read(pageAddress(page) + BigInt(offset), 16)) ?? null;
+      const node = await cache.read(pageAddress(page) + BigInt(offset), 16);
+      words = node ? wordsOf(node) : null;
       at = 0;
     }
-    if (data === null) return end(false);
-    const low = u32(data, at + list.prev);
-    if (
-      beforePage >= 0 &&
-      (pointedPage(data, at + list.prev) !== beforePage || (low & 0xfff) !== beforeOffset)
-    ) {
-      return end(false);
-    }
+    // A node that is not aligned is none.
+    if (words === null || (at & 7) !== 0) return end(false);
+    const prev = (at + list.prev) >>> 2;
+    const prevLow = words[prev] as number;
+    const prevPage = (words[prev + 1] as number) * PAGES_4G + (prevLow >>> 12);
+    if (beforePage >= 0 && (prevPage !== beforePage || (prevLow & 0xfff) !== beforeOffset)) return end(false);
     beforePage = page;
     beforeOffset = offset;
-    offset = u32(data, at + list.next) & 0xfff;
-    page = pointedPage(data, at + list.next);
+    const next = (at + list.next) >>> 2;
+    const nextLow = words[next] as number;
+    offset = nextLow & 0xfff;
+    page = (words[next + 1] as number) * PAGES_4G + (nextLow >>> 12);
     if (page === headPage && offset === headOffset) return end(true);
     if (page < FIRST_KERNEL_PAGE || count >= limit) return end(false);
     count++;

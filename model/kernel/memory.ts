@@ -1,4 +1,4 @@
-import { u32 } from './bytes.ts';
+import { wordsOf } from './bytes.ts';
 
 /**
  * Kernel memory, as the walk needs it. The sampler implements it on /proc/kcore; tests on recorded memory.
@@ -16,7 +16,7 @@ export interface MemoryRange {
 
 const PAGE_BYTES = 4096;
 /** Pages read at once: slab pages of objects that were made together lie together. */
-const WINDOW = 8;
+const WINDOW = 16;
 
 /**
  * Reads whole pages and keeps them, for following pointers: neighbours in a list lie in few slab pages, and a kcore read of
@@ -26,11 +26,19 @@ const WINDOW = 8;
  */
 export class PageCache {
   private readonly pages = new Map<number, Uint8Array | null>();
+  private readonly words = new Map<number, Uint32Array>();
   constructor(private readonly memory: KernelMemory) {}
 
-  /** The page, if it was loaded; `null` if it cannot be read. */
-  peek(page: number): Uint8Array | null | undefined {
-    return this.pages.get(page);
+  /** The page as words, if it was loaded; `null` if it cannot be read. */
+  peekWords(page: number): Uint32Array | null | undefined {
+    let words = this.words.get(page);
+    if (words === undefined) {
+      const data = this.pages.get(page);
+      if (!data) return data;
+      words = wordsOf(data);
+      this.words.set(page, words);
+    }
+    return words;
   }
 
   /** Loads a page with its neighbours. */
@@ -58,8 +66,3 @@ export class PageCache {
 }
 
 export const pageAddress = (page: number): bigint => BigInt(page) << 12n;
-
-/** Page number of the pointer that is stored at `at`; its offset in the page is `u32(data, at) & 0xfff`. */
-export function pointedPage(data: Uint8Array, at: number): number {
-  return u32(data, at + 4) * 0x10_0000 + (u32(data, at) >>> 12);
-}

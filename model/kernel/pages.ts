@@ -1,5 +1,5 @@
-import { consecutive, lastAtOrBelow } from '../ascending.ts';
-import { safeU64, u32, u64 } from './bytes.ts';
+import { distinctRuns, lastAtOrBelow } from '../ascending.ts';
+import { safeU64, u32, u64, wordsOf } from './bytes.ts';
 import type { KernelLayout, PageblockLayout } from './layout.ts';
 import type { KernelMemory, MemoryRange } from './memory.ts';
 
@@ -75,7 +75,13 @@ export async function readPageFacts(
   pfns: readonly Float64Array[],
   blockOrder: number | undefined,
 ): Promise<PageFacts> {
-  const { starts, rows, counts, total } = distinctRuns(pfns);
+  const { first: starts, count: counts } = distinctRuns(pfns);
+  const rows = new Float64Array(starts.length);
+  let total = 0;
+  for (const [run, count] of counts.entries()) {
+    rows[run] = total;
+    total += count;
+  }
   const head = new Float64Array(total);
   const folioPages = new Uint32Array(total);
   const owner = new Int32Array(total).fill(-2);
@@ -89,32 +95,38 @@ export async function readPageFacts(
   const mappings = new Map<bigint, number>();
   // Neighbours mostly share their mapping, so the last one is compared as two words and the table asked seldom.
   let [lastLow, lastHigh, lastOwner] = [-1, -1, -2];
+  const step = layout.page.bytes >>> 2;
+  const mappingWord = layout.folio.mapping >>> 2;
+  const indexWord = layout.folio.index >>> 2;
   let row = 0;
   for (const [run, start] of starts.entries()) {
     const data = pages[run];
-    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
-      const first = head[row] ?? -1;
+    const words = data && wordsOf(data);
+    const count = counts[run] ?? 0;
+    for (let i = 0; i < count; i++, row++) {
+      const first = head[row] as number;
       const large = heads.size > 0 ? heads.get(first) : undefined;
       // A single page carries mapping and index itself; a tail's lie in its head.
-      const source = large ? large.data : data;
-      const sourceAt = large ? 0 : i * layout.page.bytes;
+      const source = large ? large.words : words;
+      const at = large ? 0 : i * step;
       // A head that is none, or whose folio ends before this page: it changed while it was read.
       if (!source || first < 0 || (large && start + i - first >= large.pages)) continue;
       folioPages[row] = large ? large.pages : 1;
-      const low = u32(source, sourceAt + layout.folio.mapping);
-      const high = u32(source, sourceAt + layout.folio.mapping + 4);
+      const low = source[at + mappingWord] as number;
+      const high = source[at + mappingWord + 1] as number;
       if (low !== lastLow || high !== lastHigh) {
-        [lastLow, lastHigh] = [low, high];
+        lastLow = low;
+        lastHigh = high;
         lastOwner =
           low === 0 && high === 0
             ? -1
             : (low & 3) !== 0
               ? -2
-              : indexOf(mappings, u64(source, sourceAt + layout.folio.mapping));
+              : indexOf(mappings, (BigInt(high) << 32n) | BigInt(low));
       }
       owner[row] = lastOwner;
-      const index = safeU64(source, sourceAt + layout.folio.index);
-      if (index !== undefined && index < MAX_FILE_INDEX) fileIndex[row] = index + (start + i - first);
+      const index = (source[at + indexWord + 1] as number) * TWO_32 + (source[at + indexWord] as number);
+      if (index < MAX_FILE_INDEX) fileIndex[row] = index + (start + i - first);
     }
   }
   const owners = await readOwners(memory, layout, [...mappings.keys()]);
@@ -145,24 +157,6 @@ function indexOf(table: Map<bigint, number>, key: bigint): number {
     table.set(key, index);
   }
   return index;
-}
-
-/** Distinct PFNs as runs, and the row at which each run begins. */
-function distinctRuns(pfns: readonly Float64Array[]) {
-  const all = new Float64Array(pfns.reduce((sum, list) => sum + list.length, 0));
-  let filled = 0;
-  for (const list of pfns) {
-    all.set(list, filled);
-    filled += list.length;
-  }
-  const { first: starts, count: counts } = consecutive(all.sort());
-  const rows = new Float64Array(starts.length);
-  let total = 0;
-  for (const [i, count] of counts.entries()) {
-    rows[i] = total;
-    total += count;
-  }
-  return { starts, rows, counts, total };
 }
 
 async function readPages(
@@ -203,26 +197,30 @@ function decodeHeads(
   head: Float64Array,
 ): Set<number> {
   const { bytes, flags, head: headAt, headBit } = layout.page;
-  const flagWord = headBit < 32 ? flags : flags + 4;
+  const step = bytes >>> 2;
+  const headWord = headAt >>> 2;
+  const flagWord = (flags >>> 2) + (headBit < 32 ? 0 : 1);
+  const flagBit = 1 << (headBit & 31);
   const large = new Set<number>();
   let row = 0;
   for (const [run, start] of starts.entries()) {
     const data = pages[run];
-    for (let i = 0; i < (counts[run] ?? 0); i++, row++) {
-      const pfn = start + i;
-      if (!data) {
-        head[row] = -1;
-        continue;
-      }
-      const at = i * bytes;
-      const low = u32(data, at + headAt);
+    const count = counts[run] ?? 0;
+    if (!data) {
+      head.fill(-1, row, row + count);
+      row += count;
+      continue;
+    }
+    const words = wordsOf(data);
+    for (let i = 0, at = 0; i < count; i++, row++, at += step) {
+      const low = words[at + headWord] as number;
       if ((low & 1) === 1) {
-        const first = headOf(layout, low, u32(data, at + headAt + 4), pfn);
+        const first = headOf(layout, low, words[at + headWord + 1] as number, start + i);
         head[row] = first;
         if (first >= 0) large.add(first);
       } else {
-        head[row] = pfn;
-        if ((u32(data, at + flagWord) >>> (headBit & 31)) & 1) large.add(pfn);
+        head[row] = start + i;
+        if (((words[at + flagWord] as number) & flagBit) !== 0) large.add(start + i);
       }
     }
   }
@@ -247,7 +245,7 @@ function headOf({ page: { bytes, vmemmap } }: KernelLayout, low: number, high: n
 }
 
 interface LargeFolio {
-  readonly data: Uint8Array;
+  readonly words: Uint32Array;
   /** 0: unreadable, or no folio. */
   readonly pages: number;
   readonly hugetlb: boolean;
@@ -259,6 +257,7 @@ async function readHeads(
   heads: ReadonlySet<number>,
 ): Promise<Map<number, LargeFolio>> {
   const { nrPages, bytes, hugeIndex } = layout.folio;
+  const { headBit, flags } = layout.page;
   const list = [...heads];
   const read = await memory.read(
     list.map(pfn => ({ address: layout.page.vmemmap + BigInt(pfn) * BigInt(layout.page.bytes), bytes })),
@@ -272,11 +271,16 @@ async function readHeads(
         : nrPages.size === 8
           ? (safeU64(data, nrPages.at) ?? 0)
           : u32(data, nrPages.at);
+    const isHead = (u32(data, headBit < 32 ? flags : flags + 4) >>> (headBit & 31)) & 1;
     // Folios lie at multiples of their size, which is a power of two.
     const sound =
-      pages > 1 && pages <= MAX_FOLIO_PAGES && Number.isInteger(Math.log2(pages)) && pfn % pages === 0;
+      isHead === 1 &&
+      pages > 1 &&
+      pages <= MAX_FOLIO_PAGES &&
+      Number.isInteger(Math.log2(pages)) &&
+      pfn % pages === 0;
     folios.set(pfn, {
-      data,
+      words: wordsOf(data),
       pages: sound ? pages : 0,
       hugetlb: hugeIndex !== undefined && data[hugeIndex.destructor] === hugeIndex.hugetlb,
     });

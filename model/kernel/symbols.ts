@@ -1,5 +1,5 @@
 import { ParseError } from '../parse-error.ts';
-import { latin1, u32, u64 } from './bytes.ts';
+import { latin1, u32, u64, wordsOf } from './bytes.ts';
 import type { KernelMemory } from './memory.ts';
 
 /*
@@ -15,6 +15,8 @@ const TOKENS = 256;
 /** The longest token table that scripts/kallsyms.c makes is far below this. */
 const TOKEN_TABLE_BYTES = 16 * 1024;
 const CHUNK_BYTES = 1 << 20;
+/** Above the average of any kernel: a name has at most 511 tokens, most have 10. */
+const MAX_NAME_BYTES = 64;
 /** Far above any kernel; a damaged count must not make us read for minutes. */
 const MAX_SYMBOLS = 4_000_000;
 /** A symbol whose address VMCOREINFO has too: what is decoded is checked with it. */
@@ -41,37 +43,39 @@ export async function symbolsFromTables(
   const offsetsAt = symbol(vmcoreinfo, 'kallsyms_offsets');
   const baseAt = symbol(vmcoreinfo, 'kallsyms_relative_base');
   const anchor = symbol(vmcoreinfo, ANCHOR);
-  if (!namesAt || !countAt || !tableAt || !indexAt || !offsetsAt || !baseAt || !anchor) return undefined;
+  if (!namesAt || !countAt || !tableAt || !indexAt || !offsetsAt || !anchor) return undefined;
 
   const [countBytes, indexBytes, tableBytes, baseBytes] = await memory.read([
     { address: countAt, bytes: 4 },
     { address: indexAt, bytes: TOKENS * 2 },
     { address: tableAt, bytes: TOKEN_TABLE_BYTES },
-    { address: baseAt, bytes: 8 },
+    { address: baseAt ?? 0n, bytes: baseAt ? 8 : 0 },
   ]);
-  if (!countBytes || !indexBytes || !tableBytes || !baseBytes) throw fail('readable tables', 'a hole');
+  if (!countBytes || !indexBytes || !tableBytes || (baseAt && !baseBytes))
+    throw fail('readable tables', 'a hole');
   const count = u32(countBytes, 0);
   if (count === 0 || count > MAX_SYMBOLS) throw fail('a count of symbols', String(count));
-  const names = await NameTable.read(memory, namesAt, count, decodeTokens(tableBytes, indexBytes));
-  // scripts/kallsyms.c puts kallsyms_seqs_of_names right behind kallsyms_relative_base since it exists (60443c88f3a8, 6.2).
-  const [order] = await memory.read([{ address: baseAt + 8n, bytes: count * 3 }]);
+  const names = await NameTable.read(memory, namesAt, tableAt, count, decodeTokens(tableBytes, indexBytes));
+  // scripts/kallsyms.c puts kallsyms_seqs_of_names last since it exists (60443c88f3a8, 6.2).
+  const orderAt = baseAt ? baseAt + 8n : offsetsAt + BigInt(count) * 4n;
+  const [order] = await memory.read([{ address: orderAt, bytes: count * 3 }]);
   const asked = [ANCHOR, ...wanted];
   const rows = [...((order && names.search(order, asked)) ?? names.scan(new Set(asked)))];
 
   const offsets = await memory.read(
     rows.map(([, row]) => ({ address: offsetsAt + BigInt(row) * 4n, bytes: 4 })),
   );
-  const base = u64(baseBytes, 0);
-  const anchorOffset = offsets[rows.findIndex(([name]) => name === ANCHOR)];
+  const anchorAt = rows.findIndex(([name]) => name === ANCHOR);
+  const anchorOffset = offsets[anchorAt];
   if (!anchorOffset) throw fail(`the symbol ${ANCHOR}`, 'none');
-  // x86 up to 6.14 stores negative offsets (per-CPU symbols absolute), later kernels positive ones
-  // (kallsyms_sym_address). The known address of the anchor tells by which rule this kernel goes.
-  const address = [positiveOffset, negativeOffset].find(rule => rule(base, u32(anchorOffset, 0)) === anchor);
+  // The known address of the anchor tells by which rule this kernel goes.
+  const rules = baseAt && baseBytes ? relativeToBase(u64(baseBytes, 0)) : [relativeToPlace(offsetsAt)];
+  const address = rules.find(rule => rule(u32(anchorOffset, 0), rows[anchorAt]?.[1] ?? 0) === anchor);
   if (!address) throw fail(`${ANCHOR} at 0x${anchor.toString(16)}`, `offset ${u32(anchorOffset, 0)}`);
   return new Map(
-    rows.flatMap(([name], i): [string, bigint][] => {
+    rows.flatMap(([name, row], i): [string, bigint][] => {
       const offset = offsets[i];
-      return offset ? [[name, address(base, u32(offset, 0))]] : [];
+      return offset ? [[name, address(u32(offset, 0), row)]] : [];
     }),
   );
 }
@@ -81,9 +85,19 @@ function symbol(vmcoreinfo: ReadonlyMap<string, string>, name: string): bigint |
   return text !== undefined && /^[0-9a-f]{1,16}$/.test(text) ? BigInt(`0x${text}`) : undefined;
 }
 
-const positiveOffset = (base: bigint, offset: number): bigint => base + BigInt(offset);
-const negativeOffset = (base: bigint, offset: number): bigint =>
-  (offset | 0) >= 0 ? BigInt(offset) : base - 1n - BigInt(offset | 0);
+/** Address of a symbol by its entry in the table of offsets, as kallsyms_sym_address has it. */
+type AddressRule = (offset: number, row: number) => bigint;
+
+/** From kallsyms_relative_base: x86 up to 6.14 stores negative offsets (per-CPU symbols absolute), later kernels positive ones. */
+const relativeToBase = (base: bigint): AddressRule[] => [
+  offset => base + BigInt(offset),
+  offset => ((offset | 0) >= 0 ? BigInt(offset) : base - 1n - BigInt(offset | 0)),
+];
+/** From the entry itself, where there is no base (7.x). */
+const relativeToPlace =
+  (offsetsAt: bigint): AddressRule =>
+  (offset, row) =>
+    offsetsAt + BigInt(row) * 4n + BigInt(offset | 0);
 
 function decodeTokens(table: Uint8Array, index: Uint8Array): readonly string[] {
   return Array.from({ length: TOKENS }, (_, i) => {
@@ -107,8 +121,36 @@ class NameTable {
     private readonly markers: Uint32Array,
   ) {}
 
-  /** How long the table is, nothing says: chunks are read until they hold `count` names. */
+  /**
+   * scripts/kallsyms.c puts kallsyms_markers, the offset of every 256th name, between the names and the token table; with them
+   * most names need not be looked at. Where what lies there is no such table, the names are walked.
+   * @param tableAt address of the token table
+   */
   static async read(
+    memory: KernelMemory,
+    address: bigint,
+    tableAt: bigint,
+    count: number,
+    tokens: readonly string[],
+  ): Promise<NameTable> {
+    const markerBytes = (((count + 255) >>> 8) * 4 + 7) & ~7;
+    const bytes = Number(tableAt - address) - markerBytes;
+    if (bytes >= count * 2 && bytes <= count * MAX_NAME_BYTES) {
+      const [data, markerData] = await memory.read([
+        { address, bytes },
+        { address: address + BigInt(bytes), bytes: markerBytes },
+      ]);
+      const markers = markerData && wordsOf(markerData).subarray(0, (count + 255) >>> 8);
+      const ascending = markers?.every((at, i) =>
+        i === 0 ? at === 0 : at > (markers[i - 1] as number) && at < bytes,
+      );
+      if (data && markers && ascending) return new NameTable(data, count, tokens, markers);
+    }
+    return NameTable.walk(memory, address, count, tokens);
+  }
+
+  /** How long the table is, nothing says: chunks are read until they hold `count` names. */
+  private static async walk(
     memory: KernelMemory,
     address: bigint,
     count: number,
