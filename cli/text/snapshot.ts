@@ -40,7 +40,7 @@ export function snapshotText(snapshot: Snapshot, colours: Colours, options: Snap
     }
   }
   lines.push(...unreadLines(snapshot, colours));
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
 }
 
 /** `KEY       text`, wrapped under itself. */
@@ -86,7 +86,7 @@ function targetLines({ target, host, takenAt }: Snapshot, colours: Colours): str
         ram.pageSizeBytes === null ? '' : ` in ${formatBytes(ram.pageSizeBytes)} pages`,
         ram.share ? ', shared' : colours.bad(', private: udmabuf never sees what is written there'),
         ram.sealed === false ? colours.warn(', not sealed against shrinking') : '',
-        ` at ${ram.hva}`,
+        ` at ${printable(ram.hva)}`,
       ].join(''),
     ]),
     ...(locked.length > 0 ? [['locked', locked.join(', ')] as [string, string]] : []),
@@ -157,7 +157,7 @@ function resourceTable(snapshot: Snapshot): string[] {
       const unread = whyNoPages(resource, snapshot).word;
       return [
         String(resource.inode),
-        printable(resource.name ?? (resource.exporter === 'udmabuf' ? '-' : `(${resource.exporter ?? '?'})`)),
+        printable(resource.name || (resource.exporter === 'udmabuf' ? '-' : `(${resource.exporter ?? '?'})`)),
         resource.sizeBytes === null ? '?' : formatBytes(resource.sizeBytes),
         pages ? String(pages.count) : unread,
         pages ? formatBytes(pages.folioBytes) : unread,
@@ -339,7 +339,9 @@ const DETAIL = 480;
 function unreadLines(snapshot: Snapshot, colours: Colours): string[] {
   const rows = snapshot.sources.filter(source => isMissed(source, snapshot));
   if (rows.length === 0) return [];
-  const cells = rows.map(row => [shorten(printable(row.name), 30), printable(row.state)] as const);
+  const cells = rows.map(
+    row => [shorten(printable(row.name), 30), shorten(printable(row.state), 8)] as const,
+  );
   const nameWidth = Math.max(...cells.map(([name]) => widthOf(name)));
   const stateWidth = Math.max(...cells.map(([, state]) => widthOf(state)));
   return [

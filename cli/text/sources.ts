@@ -11,7 +11,7 @@ export function sourcesText(sources: readonly Capability[], colours: Colours): s
     sources.map(({ name, state, gives }) => [printable(name), state, printable(gives)]),
   );
   const missing = sources.filter(({ state }) => state !== 'ok');
-  return `${[
+  const lines = [
     colours.bold(heading),
     ...rows.map((row, i) => (sources[i]?.state === 'ok' ? row : colours.warn(row))),
     ...(missing.length > 0 ? ['', colours.bold('Why not, and what would grant it')] : []),
@@ -22,5 +22,6 @@ export function sourcesText(sources: readonly Capability[], colours: Colours): s
       ),
       ...(grant ? wrap(`needs ${printable(grant)}`, WIDTH - 4).map(part => `    ${part}`) : []),
     ]),
-  ].join('\n')}\n`;
+  ];
+  return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
 }

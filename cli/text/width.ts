@@ -14,8 +14,9 @@ export function shorten(text: string, width: number): string {
   return widthOf(text) <= width ? text : `${split(text, width - 1)[0]}${width > 0 ? '…' : ''}`;
 }
 
-/** Breaks at blanks into lines of at most `width` (2 or more) cells. A longer word is broken too. */
-export function wrap(text: string, width: number): string[] {
+/** Breaks at blanks into lines of at most `cells` cells (at least 2: a character must fit). A longer word is broken too. */
+export function wrap(text: string, cells: number): string[] {
+  const width = Math.max(2, cells);
   const lines: string[] = [];
   let line: string | undefined;
   for (const word of text.split(' ')) {
