@@ -2,7 +2,13 @@ import { closeSync } from 'node:fs';
 import type { FrameMap } from '../model/join/frames.ts';
 import { type JoinedPages, joinPages, pageRanges, pageTableEntries, placeRows } from '../model/join/pages.ts';
 import type { RamView } from '../model/join/ram.ts';
-import { type DmaBuf, readUdmabufs, stillThere, walkDmaBufs } from '../model/kernel/dma-bufs.ts';
+import {
+  type DmaBuf,
+  readUdmabufs,
+  stillThere,
+  type UdmabufPages,
+  walkDmaBufs,
+} from '../model/kernel/dma-bufs.ts';
 import { type PageFacts, readPageFacts } from '../model/kernel/pages.ts';
 import { ok, type Reading, raced } from '../model/reading.ts';
 import type { Native, PageRuns } from '../native/index.ts';
@@ -32,8 +38,45 @@ export interface PinnedPagesRequest {
   readonly frames: FrameMap | undefined;
   /** log2 of pages a pageblock; `undefined`: no migratetypes. */
   readonly blockOrder: number | undefined;
+  /** What earlier samples read of buffers that still live. */
+  readonly entries: EntryCache;
   /** Whose pages are wanted. */
   readonly wanted: (inode: number) => boolean;
+}
+
+/**
+ * Entries of buffers by inode. udmabuf fills a buffer's arrays before it exports it and frees them at its release, so they hold
+ * for as long as the buffer is the same one: same inode, which no other buffer gets before the next boot, at the same address.
+ * Every sample looks at that again ({@link stillThere}).
+ */
+export class EntryCache {
+  private known = new Map<number, { buffer: DmaBuf; pages: UdmabufPages }>();
+
+  /** Reads those that are not known; forgets those that were not asked for. */
+  async read(
+    buffers: readonly DmaBuf[],
+    readMissing: (buffers: readonly DmaBuf[]) => Promise<(UdmabufPages | undefined)[]>,
+  ): Promise<(UdmabufPages | undefined)[]> {
+    const kept = new Map<number, { buffer: DmaBuf; pages: UdmabufPages }>();
+    const missing: DmaBuf[] = [];
+    for (const buffer of buffers) {
+      const entry = this.known.get(buffer.inode);
+      if (entry && entry.buffer.address === buffer.address && entry.buffer.priv === buffer.priv) {
+        kept.set(buffer.inode, entry);
+      } else missing.push(buffer);
+    }
+    for (const [i, pages] of (await readMissing(missing)).entries()) {
+      const buffer = missing[i];
+      if (buffer && pages) kept.set(buffer.inode, { buffer, pages });
+    }
+    this.known = kept;
+    return buffers.map(({ inode }) => kept.get(inode)?.pages);
+  }
+
+  /** What turned out to belong to a buffer that is gone. */
+  forget(inode: number): void {
+    this.known.delete(inode);
+  }
 }
 
 /** Inode → what kernel memory says, for all dma-bufs of the host; pages only of those wanted. */
@@ -48,7 +91,7 @@ export async function readPinnedPages(
   try {
     const walk = await walkDmaBufs(memory, layout);
     const mine = walk.buffers.filter(buffer => buffer.isUdmabuf && request.wanted(buffer.inode));
-    const read = await readUdmabufs(memory, layout, mine);
+    const read = await request.entries.read(mine, missing => readUdmabufs(memory, layout, missing));
     const lists = read.flatMap(pages => (pages ? [pages.pfn] : []));
     const facts = await readPageFacts(memory, layout, lists, request.blockOrder);
     const entries = await readEntries(files, native, request, facts, log);
@@ -60,6 +103,8 @@ export async function readPinnedPages(
     const holes = facts.folioPages.includes(0);
     const good = mine.flatMap((buffer, i) => {
       const pages = read[i];
+      // Read in the middle of a change, perhaps: not to be kept.
+      if (!alive[i]) request.entries.forget(buffer.inode);
       return pages && alive[i] && !(holes && !isReadable(facts, pages.pfn)) ? [{ buffer, pages }] : [];
     });
     const lost = walk.racedBuffers + mine.length - good.length;

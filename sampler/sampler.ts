@@ -9,7 +9,7 @@ import type { HostAccess } from './access.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
 import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
-import { type KernelBuffer, readPinnedPages } from './pinned-pages.ts';
+import { EntryCache, type KernelBuffer, readPinnedPages } from './pinned-pages.ts';
 import { readStat, stillRuns } from './process.ts';
 import { SourceLog } from './sources.ts';
 import { readTarget } from './target.ts';
@@ -31,6 +31,7 @@ const HOLDERS_GRANT =
 export class Sampler {
   private kernel: Kernel | undefined;
   private opened: Reading<OpenKernel> | undefined;
+  private readonly entries = new EntryCache();
 
   constructor(private readonly host: HostAccess) {}
 
@@ -140,6 +141,7 @@ export class Sampler {
       ram,
       frames: frameMap(host),
       blockOrder: known(host.pageTypes)?.pageblockOrder,
+      entries: this.entries,
       wanted: (inode: number) => inodes.has(inode),
     };
     return known(await readPinnedPages(this.host.files, this.host.native, request, log)) ?? new Map();
