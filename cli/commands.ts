@@ -131,7 +131,9 @@ function taken(reading: Reading<Snapshot>, pid: number): Snapshot {
 async function findByName(name: string): Promise<number> {
   const { processes } = await withProgress(readList);
   const fits = processes.filter(row => row.name === name);
-  const found = fits.length > 0 ? fits : processes.filter(row => row.comm === name);
+  // The kernel keeps 15 bytes of a program's name (TASK_COMM_LEN): qemu-system-x86_64 is qemu-system-x86.
+  const comm = name.slice(0, 15);
+  const found = fits.length > 0 ? fits : processes.filter(row => row.comm === comm);
   const [first, ...others] = found;
   if (!first) {
     throw new CliError(

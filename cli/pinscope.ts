@@ -49,7 +49,8 @@ program
   .addHelpText(
     'after',
     `
-A dma-buf is named by its inode. Its pages need kernel memory (root); buffers, sizes, holders and ages do not.
+A dma-buf is named by its inode. Its pages need kernel memory (root); buffers, sizes, holders and
+ages do not.
 Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.snapshot/1).
 `,
   )

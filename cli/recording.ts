@@ -14,13 +14,14 @@ export const recording = recorded as unknown as Snapshot;
  * @param program how to call this program
  */
 export function recordingText(program: string): string {
-  const { host, takenAt } = recording;
+  const { host, takenAt, resources } = recording;
+  const [largest] = [...resources].sort((a, b) => (b.sizeBytes ?? 0) - (a.sizeBytes ?? 0));
   const label = `a real QEMU with a blob framebuffer on Linux ${host.kernel.release}, taken ${takenAt}`;
   return [
     ...wrap(printable(`RECORDING, not this machine: ${label}.`), WIDTH).map(colours.warn),
     'Nothing that we can see here uses udmabuf now.',
-    ...wrap(`For a live process: ${program} snapshot --pid PID (${program} list shows them).`, WIDTH),
+    `For a live process: ${program} snapshot --pid PID`,
     '',
-    snapshotText(recording, colours, { runs: 12, resource: null }),
+    snapshotText(recording, colours, { runs: 12, resource: largest?.inode ?? null }),
   ].join('\n');
 }

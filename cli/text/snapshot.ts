@@ -242,7 +242,7 @@ function resourceLines(resource: Resource, snapshot: Snapshot, colours: Colours,
       : plural(pages.pinReferences, 'pin reference');
   add(
     'pages',
-    `${pages.count} in ${plural(pages.folios, 'folio')} of ${formatBytes(pages.folioBytes)}, ${held}, from ${printable(pages.source)}`,
+    `${pages.count} in ${plural(pages.folios, 'folio')} of ${formatBytes(pages.folioBytes)}${pages.folios > 1 ? ' together' : ''}, ${held}, from ${printable(pages.source)}`,
   );
   const places = [...countPages(pages.runs, placeOf)].map(([place, count]) => `${count} × node ${place}`);
   add('lies in', places.join(', '));

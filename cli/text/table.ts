@@ -25,9 +25,13 @@ export function table(
   rows: readonly (readonly string[])[],
   { indent = '', width = WIDTH }: TableOptions = {},
 ): string[] {
-  const cells = [columns.map(({ title }) => title), ...rows].map(row => columns.map((_, i) => row[i] ?? ''));
-  const natural = columns.map((_, i) => Math.max(...cells.map(row => widthOf(row[i] ?? ''))));
   const room = width - indent.length;
+  const cells = [columns.map(({ title }) => title), ...rows].map(row =>
+    columns.map((_, i) => shorten(row[i] ?? '', room)),
+  );
+  const natural = columns.map((_, i) =>
+    cells.reduce((most, row) => Math.max(most, widthOf(row[i] ?? '')), 0),
+  );
   const widths = fitted(columns, natural, room - 2 * (columns.length - 1));
   const gap = sum(widths) + 2 * (columns.length - 1) > room ? ' ' : '  ';
   return cells.map(row => {
@@ -46,7 +50,7 @@ const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a +
 
 /** Takes cells from the widest columns of words, until all fit or none can give more. */
 function fitted(columns: readonly Column[], natural: readonly number[], room: number): number[] {
-  const widths = natural.map((width, i) => (columns[i]?.min === undefined ? width : Math.min(width, room)));
+  const widths = [...natural];
   for (let over = sum(widths) - room; over > 0; over--) {
     let widest: number | undefined;
     for (const [i, { min }] of columns.entries()) {

@@ -1,0 +1,363 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { ProcessList } from '../model/process-list.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { withHolder } from '../test/holder.ts';
+import { isRoot, lacks } from '../test/need.ts';
+import { expectPrintable } from '../test/printed.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const program = join(root, 'dist/cli/pinscope.js');
+
+beforeAll(() => {
+  const setup = spawnSync(process.execPath, [join(root, 'build/setup.mjs')], { encoding: 'utf8' });
+  expect(setup.stderr.replace(/^npm warn.*\n/gm, '')).not.toContain('pinscope setup:');
+  expect(existsSync(program)).toBe(true);
+});
+
+const environment = { ...process.env, TERM: 'xterm', FORCE_COLOR: undefined, NO_COLOR: undefined };
+function run(...args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    encoding: 'utf8',
+    cwd: root,
+    env: environment,
+  });
+  return { status, stdout, stderr };
+}
+const sh = (script: string, env: Record<string, string> = {}) =>
+  spawnSync('sh', ['-c', script, 'sh', process.execPath, program], {
+    encoding: 'utf8',
+    env: { ...environment, ...env },
+  });
+
+describe('help', () => {
+  test.each([[[]], [['list']], [['snapshot']], [['sources']], [['start']]])('%j --help', args => {
+    const { status, stdout, stderr } = run(...args, '--help');
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('Usage: pinscope');
+    expect(stdout).toMatch(/Exit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 .*\n {2}4 .*\n/);
+    expect(stdout.match(/Exit status:/g)).toHaveLength(1);
+    expectPrintable(stdout);
+  });
+  test('each command is told in a line', () => {
+    for (const name of ['list', 'snapshot', 'sources', 'start']) {
+      expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
+    }
+  });
+  test('--version is that of the package', () => {
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+    expect(run('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+  });
+});
+
+describe('wrong usage ends with 2 and a sentence', () => {
+  test.each([
+    [[], /Usage: pinscope/],
+    [['nothing'], /unknown command 'nothing'/],
+    [['--nothing'], /unknown option '--nothing'/],
+    [['list', '--nothing'], /unknown option '--nothing'/],
+    [['list', '\x1b[2J\x9b'], /too many arguments/],
+    [['list', '--\x1b[2J\x9b'], /unknown option '--\\x1b\[2J\\x9b'/],
+    [['list', '--watch', '0'], /from 0\.1 to 86400 seconds/],
+    [['list', '--watch', 'soon'], /from 0\.1 to 86400 seconds/],
+    [['list', '--watch', 'Infinity'], /from 0\.1 to 86400 seconds/],
+    [['snapshot'], /^pinscope: which process\? Give --pid or --name/],
+    [['snapshot', '--pid'], /argument missing/],
+    [['snapshot', '--pid', 'x'], /whole number/],
+    [['snapshot', '--pid', '-1'], /whole number/],
+    [['snapshot', '--pid', '1e3'], /whole number/],
+    [['snapshot', '--pid', '1', '--name', 'x'], /cannot be used with/],
+    [['snapshot', '--pid', '1', '--runs', 'many'], /whole number/],
+    [['sources', '--watch'], /unknown option '--watch'/],
+  ])('%j', (args, words) => {
+    const { status, stdout, stderr } = run(...args);
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(words);
+    expect(stderr.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+    expect(stderr).not.toMatch(/^ +at /m);
+  });
+});
+
+describe('no such process ends with 3', () => {
+  test.each([
+    [
+      ['snapshot', '--pid', '4194305'],
+      'pinscope: there is no process 4194305; pinscope list shows the ones there are\n',
+    ],
+    [['snapshot', '--pid', '0'], 'pinscope: there is no process 0; pinscope list shows the ones there are\n'],
+    [
+      ['snapshot', '--pid', '999999999999999', '--json'],
+      'pinscope: there is no process 999999999999999; pinscope list shows the ones there are\n',
+    ],
+    [
+      ['snapshot', '--name', 'a\x1b[2J\nb\\'],
+      'pinscope: no QEMU and no holder of a udmabuf is called a\\x1b[2J\\nb\\\\; pinscope list shows the names\n',
+    ],
+  ])('%j', (args, stderr) => {
+    expect(run(...args)).toEqual({ status: 3, stdout: '', stderr });
+  });
+  test('a dma-buf that the process does not hold', async () => {
+    await withHolder('shmem', 4096, async ({ pid }) => {
+      expect(run('snapshot', '--pid', String(pid), '--resource', '12')).toMatchObject({
+        status: 3,
+        stderr: `pinscope: process ${pid} holds no dma-buf 12 that we can see\n`,
+      });
+    });
+  });
+});
+
+describe('list', () => {
+  test('JSON', () => {
+    const { status, stdout, stderr } = run('list', '--json');
+    expect([status, stderr]).toEqual([0, '']);
+    const list = JSON.parse(stdout) as ProcessList;
+    expect(list.schema).toBe('pinscope.processes/1');
+    expect(Object.keys(list)).toEqual(['schema', 'takenAt', 'processes', 'hiddenProcesses']);
+    for (const row of list.processes) {
+      expect(Object.keys(row).sort()).toEqual(
+        [
+          ...['pid', 'startTime', 'comm', 'uid', 'user', 'kind', 'name', 'buffers', 'bufferBytes', 'oldest'],
+        ].sort(),
+      );
+    }
+  });
+  test('text', () => {
+    const { status, stdout } = run('list');
+    expect(status).toBe(0);
+    expectPrintable(stdout);
+  });
+  test('a QEMU that runs here is in it, and can be named', async () => {
+    // Any program of that name: exec -a would not do, as the file counts.
+    const dir = mkdtempSync(join(tmpdir(), 'pinscope-cli-'));
+    const file = join(dir, 'qemu-system-none');
+    copyFileSync('/bin/sleep', file);
+    const child = spawn(file, ['600'], { argv0: file, stdio: 'ignore' });
+    const exited = once(child, 'exit');
+    try {
+      await once(child, 'spawn');
+      const { processes } = JSON.parse(run('list', '--json').stdout) as ProcessList;
+      expect(processes.find(({ pid }) => pid === child.pid)).toMatchObject({ kind: 'qemu', buffers: 0 });
+      const named = run('snapshot', '--name', 'qemu-system-none', '--json');
+      expect(named.status).toBe(0);
+      expect((JSON.parse(named.stdout) as Snapshot).target.pid).toBe(child.pid);
+    } finally {
+      child.kill('SIGKILL');
+      await exited;
+      rmSync(dir, { recursive: true });
+    }
+  });
+});
+
+test('snapshot of a process without dma-bufs, as text and as JSON', async () => {
+  await withHolder('shmem', 8192, async ({ pid, inode }) => {
+    const text = run('snapshot', '--pid', String(pid));
+    expect([text.status, text.stderr]).toEqual([0, '']);
+    expectPrintable(text.stdout);
+    expect(text.stdout).toContain('This process holds no dma-buf.');
+    expect(text.stdout).toContain(`memfd ${inode}, 8 KiB in 4 KiB pages`);
+    const json = run('snapshot', '--pid', String(pid), '--json');
+    expect(json.status).toBe(0);
+    expect(JSON.parse(json.stdout)).toMatchObject({ schema: 'pinscope.snapshot/1', target: { pid } });
+  });
+});
+
+test('sources', () => {
+  const text = run('sources');
+  expect(text.status).toBe(0);
+  expectPrintable(text.stdout);
+  expect(JSON.parse(run('sources', '--json').stdout)).toMatchObject({ schema: 'pinscope.sources/1' });
+});
+
+const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--'];
+const canSwitch =
+  isRoot &&
+  spawnSync('sh', ['-c', `${asUser.join(' ')} "$1" --version`, 'sh', process.execPath]).status === 0;
+describe.skipIf(lacks('root, setpriv, and a Node that other users may run', canSwitch))(
+  'an ordinary user',
+  () => {
+    const runAs = (...args: readonly string[]) => {
+      const [command = '', ...rest] = [...asUser, process.execPath, program, ...args];
+      return spawnSync(command, rest, { encoding: 'utf8', cwd: '/', env: environment });
+    };
+    test('reads what is denied, and what would grant it', () => {
+      const { sources } = JSON.parse(runAs('sources', '--json').stdout) as {
+        sources: { name: string; state: string; grant?: string }[];
+      };
+      for (const name of ['kpageflags', 'kpagecount', 'pagetypeinfo', 'pagemap PFNs', 'other processes']) {
+        expect(sources.find(source => source.name === name)).toMatchObject({
+          state: 'denied',
+          grant: expect.stringContaining('root'),
+        });
+      }
+      expectPrintable(runAs('sources').stdout);
+    });
+    test('is not told that another’s process holds nothing', async () => {
+      await withHolder('shmem', 4096, async ({ pid }) => {
+        const { status, stdout } = runAs('snapshot', '--pid', String(pid));
+        expect(status).toBe(0);
+        expectPrintable(stdout);
+        expect(stdout).toContain('Its dma-bufs are denied to this user');
+        expect(stdout).toMatch(/^ {2}maps +denied /m);
+      });
+    });
+    test('learns that processes are hidden', () => {
+      expect(runAs('list').stdout).toMatch(/of other users could not be looked into; root would see more/);
+      expect((JSON.parse(runAs('list', '--json').stdout) as ProcessList).hiddenProcesses).toBeGreaterThan(0);
+    });
+  },
+);
+
+describe('output', () => {
+  test('a reader that goes away is no failure', () => {
+    const { stdout, stderr } = sh('{ "$1" "$2" sources --json; echo "status $?" >&2; } | head -n 1');
+    expect(stdout).toBe('{\n');
+    expect(stderr).toBe('status 0\n');
+  });
+  test('nor is one that is gone before anything is written', () => {
+    expect(sh('{ sleep 0.3; "$1" "$2" sources; echo "status $?" >&2; } | true').stderr).toBe('status 0\n');
+  });
+  test('no colour off a terminal', () => {
+    for (const args of [['list'], ['sources'], ['--help']]) expect(run(...args).stdout).not.toContain('\x1b');
+  });
+  test('--watch --json prints a document a line until it is ended', async () => {
+    const child = spawn(process.execPath, [program, 'list', '--json', '--watch', '0.1'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: environment,
+    });
+    const exited = once(child, 'exit');
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      text += chunk;
+      if (text.split('\n').length > 3) child.kill('SIGINT');
+    });
+    expect((await exited)[0]).toBe(0);
+    const lines = text.trimEnd().split('\n');
+    expect(lines.length).toBeGreaterThanOrEqual(3);
+    for (const line of lines) expect(JSON.parse(line)).toMatchObject({ schema: 'pinscope.processes/1' });
+  });
+  test('a watched process that exits ends the watch with 4 or 3', async () => {
+    const sleeper = spawn('sleep', ['600'], { stdio: 'ignore' });
+    const gone = once(sleeper, 'exit');
+    const child = spawn(
+      process.execPath,
+      [program, 'snapshot', '-p', String(sleeper.pid), '--json', '-w', '0.1'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: environment,
+      },
+    );
+    const exited = once(child, 'exit');
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', chunk => {
+      said += chunk;
+    });
+    child.stdout.once('data', () => sleeper.kill('SIGKILL'));
+    const [code] = await exited;
+    await gone;
+    expect([3, 4]).toContain(code);
+    expect(said).toMatch(new RegExp(`process ${sleeper.pid}`));
+  });
+});
+
+const hasScript = spawnSync('script', ['--version'], { stdio: 'ignore' }).status === 0;
+describe.skipIf(lacks('script (package bsdutils)', hasScript))('on a real terminal', () => {
+  const onTerminal = (command: string, env: Record<string, string | undefined> = {}) =>
+    spawnSync('script', ['-qec', `stty cols 60 rows 8; ${command}`, '/dev/null'], {
+      encoding: 'utf8',
+      env: { ...environment, ...env },
+      input: '',
+    });
+  const quoted = `'${process.execPath}' '${program}'`;
+
+  test('headings are bold, unless NO_COLOR says no', () => {
+    expect(onTerminal(`${quoted} sources`).stdout).toContain('\x1b[1mSOURCE');
+    expect(onTerminal(`${quoted} sources`, { NO_COLOR: '1' }).stdout).not.toContain('\x1b[');
+    expect(onTerminal(`${quoted} sources`, { TERM: 'dumb' }).stdout).not.toContain('\x1b[');
+  });
+
+  test('--watch takes a screen of its own, and Ctrl-C gives the terminal back', async () => {
+    const child = spawn(
+      'script',
+      ['-qec', `stty cols 60 rows 8; ${quoted} list --watch 0.1; echo "status $?"`, '/dev/null'],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env: environment,
+      },
+    );
+    const exited = once(child, 'exit');
+    let told = false;
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      text += chunk;
+      if (told || text.split('\x1b[H').length < 4) return;
+      told = true;
+      child.stdin.write('\x03');
+    });
+    await exited;
+    expect(text.startsWith('\x1b[?1049h\x1b[?25l')).toBe(true);
+    expect(text).toMatch(/\x1b\[\?25h\x1b\[\?1049l(\^C)?\r?\n?status 0\r\n$/);
+    expect(text).toContain('Ctrl-C ends');
+  });
+});
+
+describe('start', () => {
+  const used = () =>
+    (JSON.parse(run('list', '--json').stdout) as ProcessList).processes.some(
+      ({ buffers }) => buffers === null || buffers > 0,
+    );
+  test('shows the recording where nothing uses udmabuf, labelled, with the way to a live process', () => {
+    if (used()) {
+      expect(run('start').stdout).toContain('UDMABUFS');
+      return;
+    }
+    const { status, stdout, stderr } = run('start');
+    expect([status, stderr]).toEqual([0, '']);
+    expectPrintable(stdout);
+    const lines = stdout.split('\n');
+    expect(lines[0]).toMatch(/^RECORDING, not this machine: a real QEMU .* Linux \d/);
+    expect(lines.filter(line => line.includes('live process'))).toEqual([
+      'For a live process: node dist/cli/pinscope.js snapshot --pid PID',
+    ]);
+    // 1920 × 1080 pixels of 4 bytes.
+    expect(stdout).toMatch(/^ +\d+ .* 7\.91 MiB +2025 /m);
+    expect(stdout).toMatch(/^ {2}pages +2025 in \d+ folios? of /m);
+    expect(stdout).toMatch(/^process +qemu-system-/m);
+  });
+  test('the bundled recording is a snapshot of a QEMU that owns its pages', () => {
+    const recorded = JSON.parse(readFileSync(join(root, 'cli/recorded-snapshot.json'), 'utf8')) as Snapshot;
+    expect(recorded).toMatchObject({ schema: 'pinscope.snapshot/1', target: { kind: 'qemu' } });
+    const framebuffer = recorded.resources.find(({ sizeBytes }) => sizeBytes === 8294400);
+    expect(framebuffer?.pages?.count).toBe(2025);
+    const pages = framebuffer?.pages?.runs.reduce((sum, { count }) => sum + count, 0);
+    expect(pages).toBe(2025);
+    for (const { pfn } of framebuffer?.pages?.runs ?? []) expect(pfn).toBeGreaterThan(0);
+  });
+});
+
+test('a link called pinscope, as npm makes for bin, works and is called by its name', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'pinscope-bin-'));
+  try {
+    symlinkSync(program, join(dir, 'pinscope'));
+    const { status, stdout } = spawnSync(process.execPath, [join(dir, 'pinscope'), 'sources'], {
+      encoding: 'utf8',
+    });
+    expect([status, stdout.startsWith('SOURCE')]).toEqual([0, true]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('an addon that is missing is one sentence', () => {
+  const { status, stderr } = spawnSync(process.execPath, [program, 'list'], {
+    encoding: 'utf8',
+    env: { ...environment, PINSCOPE_ADDON: '/nonexistent/pinscope.node' },
+  });
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^pinscope: .*\/nonexistent\/pinscope\.node/);
+  expect(stderr).not.toMatch(/^ +at /m);
+});
