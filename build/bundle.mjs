@@ -10,10 +10,13 @@ const programs = [
 ];
 const sources = ['model', 'native', 'sampler', 'cli', 'test', 'build', 'package.json', 'package-lock.json'];
 
+/** When a source below a path last changed; a directory changes when a file in it comes or goes. */
 function newest(path) {
-  const stat = statSync(path);
+  // An editor's lock may be a link to nowhere.
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return 0;
   if (!stat.isDirectory()) return /\.(ts|mjs|json)$/.test(path) ? stat.mtimeMs : 0;
-  if (/\/(fixtures|build)$/.test(path) && !path.endsWith('/build')) return 0;
+  if (/\/(fixtures|native\/build)$/.test(path)) return 0;
   return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), stat.mtimeMs);
 }
 
@@ -21,28 +24,28 @@ function newest(path) {
 export async function bundle(root) {
   const stamp = join(root, 'dist', '.bundled');
   const latest = Math.max(...sources.map(path => newest(join(root, path))));
-  if (existsSync(stamp) && statSync(stamp).mtimeMs >= latest) return;
+  const wanted = programs.filter(({ input }) => existsSync(join(root, input)));
+  const complete = [stamp, ...wanted.map(({ file }) => join(root, file))].every(path => existsSync(path));
+  if (complete && statSync(stamp).mtimeMs >= latest) return;
   const started = new Date();
   const { build } = await import('rolldown');
   await build(
-    programs
-      .filter(({ input }) => existsSync(join(root, input)))
-      .map(({ input, file, banner }) => ({
-        input: join(root, input),
-        cwd: root,
-        platform: 'node',
-        logLevel: 'warn',
-        output: {
-          dir: join(root, dirname(file)),
-          entryFileNames: basename(file),
-          // What is imported on demand is a file of its own, beside the program.
-          chunkFileNames: `${basename(file, '.js')}-[name].js`,
-          format: 'esm',
-          // Names stay, for stack traces; only what costs a cold start to read goes.
-          minify: { compress: false, mangle: false, codegen: true },
-          ...(banner ? { banner: chunk => (chunk.isEntry ? banner : '') } : {}),
-        },
-      })),
+    wanted.map(({ input, file, banner }) => ({
+      input: join(root, input),
+      cwd: root,
+      platform: 'node',
+      logLevel: 'warn',
+      output: {
+        dir: join(root, dirname(file)),
+        entryFileNames: basename(file),
+        // What is imported on demand is a file of its own, beside the program.
+        chunkFileNames: `${basename(file, '.js')}-[name].js`,
+        format: 'esm',
+        // Names stay, for stack traces; only what costs a cold start to read goes.
+        minify: { compress: false, mangle: false, codegen: true },
+        ...(banner ? { banner: chunk => (chunk.isEntry ? banner : '') } : {}),
+      },
+    })),
   );
   // Dated at the start: an edit during the bundling makes the next run bundle again.
   writeFileSync(stamp, '');

@@ -28,10 +28,11 @@ function targetOf(from, specifier) {
     .join('/');
 }
 
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.ts', '*.mjs', '*.svelte'], {
+const patterns = ['*.ts', '*.mjs', '*.svelte'];
+const files = execFileSync('git', ['ls-files', '-z', '-co', '--exclude-standard', ...patterns], {
   encoding: 'utf8',
 })
-  .split('\n')
+  .split('\0')
   .filter(path => path && existsSync(path));
 const complaints = [];
 for (const path of files) {

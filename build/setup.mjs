@@ -47,6 +47,7 @@ function installDependencies() {
     .update(readFileSync(join(root, 'package-lock.json')))
     .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  checkTools([['npm', 'npm', 'fetches the libraries']]);
   process.stderr.write('pinscope setup: installing dependencies\n');
   // Not npm ci: it refuses a lock file without the platform packages that a mirror does not carry, which nobody here installs.
   run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], 'npm install');
@@ -56,7 +57,6 @@ function installDependencies() {
 
 checkNode();
 checkTools([
-  ['npm', 'npm', 'fetches the libraries'],
   ['make', 'make', 'builds the addon'],
   ['g++', 'g++', 'builds the addon'],
 ]);
