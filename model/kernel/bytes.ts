@@ -25,7 +25,7 @@ export function safeU64(data: Uint8Array, at: number): number | undefined {
  * in its buffer; bytes behind the last whole word are left out.
  */
 export function wordsOf(data: Uint8Array): Uint32Array {
-  const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+  const aligned = data.byteOffset % 4 === 0 ? data : new Uint8Array(data);
   return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >>> 2);
 }
 

@@ -44,6 +44,12 @@ export async function followList(
   let beforePage = -1;
   let beforeOffset = -1;
   const end = (whole: boolean): ListWalk => ({ nodes, count, whole });
+  /** The last node proved to be none. */
+  const strayed = (): ListWalk => {
+    nodes.pop();
+    count = Math.max(0, count - 1);
+    return end(false);
+  };
   for (;;) {
     let words = cache.peekWords(page);
     if (words === undefined) {
@@ -58,11 +64,11 @@ export async function followList(
       at = 0;
     }
     // A node that is not aligned is none.
-    if (words === null || (at & 7) !== 0) return end(false);
+    if (words === null || (at & 7) !== 0) return strayed();
     const prev = (at + list.prev) >>> 2;
     const prevLow = words[prev] as number;
     const prevPage = (words[prev + 1] as number) * PAGES_4G + (prevLow >>> 12);
-    if (beforePage >= 0 && (prevPage !== beforePage || (prevLow & 0xfff) !== beforeOffset)) return end(false);
+    if (beforePage >= 0 && (prevPage !== beforePage || (prevLow & 0xfff) !== beforeOffset)) return strayed();
     beforePage = page;
     beforeOffset = offset;
     const next = (at + list.next) >>> 2;

@@ -9,6 +9,7 @@ import { CaseContext, type RigCase } from './case.ts';
 import { cases } from './cases/index.ts';
 import { measureFigures } from './figures.ts';
 import { recordMachine } from './guest/record.ts';
+import { recordKernel } from './guest/record-kernel.ts';
 import { recordSnapshot } from './guest/record-snapshot.ts';
 import type { KernelId } from './kernels.ts';
 import type { Outcome } from './outcome.ts';
@@ -47,6 +48,9 @@ if (command === 'figures') {
   writeFileSync(join(results, 'figures.json'), JSON.stringify(await measureFigures(root)));
 } else if (command === 'record') {
   await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
+  await recordKernel(join(results, 'host/kernel'), `${root}/dist/rig/buffers`);
+} else if (command === 'record-kernel') {
+  await recordKernel(join(results, 'kernel'), `${root}/dist/rig/buffers`);
 } else if (command === 'record-snapshot') {
   await recordSnapshot(join(results, 'snapshot.json'));
 } else if (command === 'run') {

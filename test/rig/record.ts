@@ -21,7 +21,7 @@ export const recordingBoot: readonly string[] = [
 ];
 
 /** In less than 6 GiB, 6.1 finds no whole GiB at boot: its initramfs ends at 2 GiB, its page structures at 5 GiB. */
-const recordingMemoryMiB = 6144;
+export const recordingMemoryMiB = 6144;
 
 /**
  * Replaces the snapshot that the program shows where nothing uses udmabuf.

@@ -14,6 +14,7 @@ import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.t
 import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
 import { recordBundledSnapshot, recordFixtures } from './record.ts';
+import { recordKernelFixtures } from './record-kernel.ts';
 import { runVm } from './vm.ts';
 
 const { values, positionals } = parseArgs({
@@ -138,6 +139,12 @@ if (positionals[0] === 'prepare') {
       `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-snapshot`,
     ),
   );
+} else if (positionals[0] === 'record-kernel') {
+  for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
+    const kernel = await ensureKernel(id as KernelId, report);
+    const command = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-kernel`;
+    report(await recordKernelFixtures(kernel, command));
+  }
 } else if (positionals[0] === 'record') {
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
     const kernel = await ensureKernel(id as KernelId, report);
