@@ -28,11 +28,7 @@ export interface Kernel {
 }
 
 export function readKernel(files: HostFiles): Kernel {
-  const btf = understood(files.bytes(BTF_PATH), data =>
-    Btf.parse(data, WANTED_TYPES, (bytes, piece) =>
-      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(piece),
-    ),
-  );
+  const btf = understood(files.bytes(BTF_PATH), data => Btf.parse(data, WANTED_TYPES));
   if (btf.state === 'ok') return { btf, ...eraFromBtf(btf.value) };
   return { btf, ...eraFromSymbols(files) };
 }

@@ -1,5 +1,5 @@
 import { ParseError } from '../parse-error.ts';
-import { cString, u32, wordsOf } from './bytes.ts';
+import { cString, latin1, u32, wordsOf } from './bytes.ts';
 
 /*
  * BTF, the type description that the kernel carries at /sys/kernel/btf/vmlinux
@@ -43,19 +43,6 @@ export interface Member {
   readonly size: number;
 }
 
-/** Where `piece` first lies in `data`, or -1. */
-export type FindBytes = (data: Uint8Array, piece: Uint8Array) => number;
-
-function findBytes(data: Uint8Array, piece: Uint8Array): number {
-  const first = piece[0] ?? 0;
-  for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1)) {
-    let same = 1;
-    while (same < piece.length && data[at + same] === piece[same]) same++;
-    if (same === piece.length) return at;
-  }
-  return -1;
-}
-
 /** The wanted types of one BTF image. */
 export class Btf {
   private constructor(
@@ -69,10 +56,9 @@ export class Btf {
   /**
    * @param data the whole file
    * @param wanted names of structs, unions and enums that will be asked for
-   * @param find index of a piece of bytes, -1 without: where the platform has a fast one
    * @throws ParseError where it is no BTF, is of another byte order or version, or ends early
    */
-  static parse(data: Uint8Array, wanted: readonly string[], find: FindBytes = findBytes): Btf {
+  static parse(data: Uint8Array, wanted: readonly string[]): Btf {
     const fail = (expected: string, found: string) => new ParseError('BTF', expected, found, 0);
     if (data.length < 24) throw fail('a header of 24 bytes', `${data.length} bytes`);
     const magic = (data[0] ?? 0) | ((data[1] ?? 0) << 8);
@@ -86,14 +72,12 @@ export class Btf {
     const types = data.subarray(header + typeOff, header + typeOff + typeLen);
     const strings = data.subarray(header + strOff, header + strOff + strLen);
 
-    // Names are unique in the deduplicated string table, so a wanted name is one integer to compare.
-    const wantedAt = new Map<number, string>();
+    // By first character: of 12,000 structs, unions and enums few begin like a wanted one.
+    const byFirst = new Map<number, Uint8Array[]>();
     for (const name of wanted) {
-      const at = find(
-        strings,
-        Uint8Array.from(`\0${name}\0`, c => c.charCodeAt(0)),
-      );
-      if (at >= 0) wantedAt.set(at + 1, name);
+      const bytes = Uint8Array.from(`${name}\0`, c => c.charCodeAt(0));
+      const first = bytes[0] ?? 0;
+      byFirst.set(first, [...(byFirst.get(first) ?? []), bytes]);
     }
     const words = wordsOf(types);
     let starts = new Uint32Array(1 << 18);
@@ -113,8 +97,12 @@ export class Btf {
       if (kind === 0 || kind >= EXTRA_EACH.length)
         throw fail('a kind of 1 to 19', `kind ${kind} of type ${id}`);
       if (isDefinition(kind)) {
-        const name = wantedAt.get(words[at] as number);
-        if (name !== undefined && !named.has(name)) named.set(name, id);
+        const nameAt = words[at] as number;
+        const match = byFirst.get(strings[nameAt] as number)?.find(name => isAt(strings, nameAt, name));
+        if (match) {
+          const name = latin1(match.subarray(0, -1));
+          if (!named.has(name)) named.set(name, id);
+        }
       }
       at += 3 + (EXTRA_ONCE[kind] as number) + (info & 0xffff) * (EXTRA_EACH[kind] as number);
       if (at > words.length) throw fail('a whole type', `type ${id} of kind ${kind} past the end`);
@@ -239,6 +227,11 @@ export class Btf {
     }
     return undefined;
   }
+}
+
+function isAt(data: Uint8Array, at: number, piece: Uint8Array): boolean {
+  for (let i = 0; i < piece.length; i++) if (data[at + i] !== piece[i]) return false;
+  return true;
 }
 
 function isComposite(kind: number): boolean {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { corrupted, corruption } from '../../test/corrupt.ts';
 import { type KallsymsTables, kallsymsTables } from '../../test/kallsyms-recording.ts';
-import { recordedKernels } from '../../test/kernel-recording.ts';
+import { type RecordedKernel, recordedKernels } from '../../test/kernel-recording.ts';
 import { ParseError } from '../parse-error.ts';
 import { WANTED_SYMBOLS } from './layout.ts';
 import type { KernelMemory } from './memory.ts';
@@ -72,6 +72,27 @@ describe.each(recordedKernels)('symbols of Linux $id', kernel => {
       );
     }
   });
+  test.each([4, 8])(
+    'with the markers of every 256th name, at multiples of %i, names are not walked',
+    async align => {
+      const chunk = 1 << 20;
+      for (const spoil of ['not', 'first', 'order', 'end']) {
+        const { memory: marked, info, markers } = withMarkers(kernel, align);
+        if (spoil === 'first') markers.writeUInt32LE(1, 0);
+        if (spoil === 'order') markers.writeUInt32LE(markers.readUInt32LE(0), 4);
+        if (spoil === 'end') markers.writeUInt32LE(0x7fff_ffff, 8);
+        const asked: number[] = [];
+        const watched: KernelMemory = {
+          read: ranges => {
+            asked.push(...ranges.map(({ bytes }) => bytes));
+            return marked.read(ranges);
+          },
+        };
+        expect(await symbolsFromTables(watched, info, all), spoil).toEqual(expected);
+        expect(asked.includes(chunk), spoil).toBe(spoil !== 'not');
+      }
+    },
+  );
   test('where VMCOREINFO does not name the tables', async () => {
     for (const key of ['kallsyms_names', 'kallsyms_num_syms', 'kallsyms_offsets', ANCHOR]) {
       const info = new Map(kernel.vmcoreinfo);
@@ -120,6 +141,29 @@ describe.each(recordedKernels)('symbols of Linux $id', kernel => {
     );
   });
 });
+
+/** The tables with kallsyms_markers between names and tokens, as scripts/kallsyms.c lays them. */
+function withMarkers(kernel: RecordedKernel, align: number) {
+  const { recording, tables, memory } = kallsymsTables(kernel);
+  const [names, tokens] = [tables.get('names'), tables.get('token_table')];
+  if (!names || !tokens) throw new Error('no names');
+  const count = recording.printed.length;
+  const markers = Buffer.alloc(Math.ceil((Math.ceil(count / 256) * 4) / align) * align);
+  let at = 0;
+  for (let row = 0; row < count; row++) {
+    if (row % 256 === 0) markers.writeUInt32LE(at, row / 64);
+    const first = names.data[at] ?? 0;
+    at += first & 0x80 ? 2 + ((first & 0x7f) | ((names.data[at + 1] ?? 0) << 7)) : 1 + first;
+  }
+  const padding = Buffer.alloc(-at & (align - 1));
+  names.data = Buffer.concat([names.data, padding]);
+  const markersAt = names.address + BigInt(names.data.length);
+  tables.set('markers', { address: markersAt, data: markers });
+  tables.set('token_table', { address: markersAt + BigInt(markers.length), data: tokens.data });
+  const info = new Map(kernel.vmcoreinfo);
+  info.set('SYMBOL(kallsyms_token_table)', (markersAt + BigInt(markers.length)).toString(16));
+  return { memory, info, markers };
+}
 
 /** Fills the rows by name with a value that makes no order. */
 function withoutOrder({ recording, tables }: KallsymsTables, filler: number): void {

@@ -133,14 +133,16 @@ class NameTable {
     count: number,
     tokens: readonly string[],
   ): Promise<NameTable> {
-    const markerBytes = (((count + 255) >>> 8) * 4 + 7) & ~7;
-    const bytes = Number(tableAt - address) - markerBytes;
-    if (bytes >= count * 2 && bytes <= count * MAX_NAME_BYTES) {
+    const markerCount = (count + 255) >>> 8;
+    // Tables lie at multiples of 8, since 7.x of 4.
+    for (const markerBytes of new Set([(markerCount * 4 + 7) & ~7, markerCount * 4])) {
+      const bytes = Number(tableAt - address) - markerBytes;
+      if (bytes < count * 2 || bytes > count * MAX_NAME_BYTES) continue;
       const [data, markerData] = await memory.read([
         { address, bytes },
         { address: address + BigInt(bytes), bytes: markerBytes },
       ]);
-      const markers = markerData && wordsOf(markerData).subarray(0, (count + 255) >>> 8);
+      const markers = markerData && wordsOf(markerData).subarray(0, markerCount);
       const ascending = markers?.every((at, i) =>
         i === 0 ? at === 0 : at > (markers[i - 1] as number) && at < bytes,
       );

@@ -1,5 +1,6 @@
 /** What `npm run bench` measures inside the VM, where there is a real /dev/udmabuf. */
 import { spawn } from 'node:child_process';
+import { cpSync } from 'node:fs';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { openHost } from '../../sampler/access.ts';
 import { openKernel, readKernel } from '../../sampler/kernel.ts';
@@ -29,7 +30,12 @@ export async function measureFigures(root: string): Promise<RigFigures> {
 }
 
 async function coldStart(root: string, pid: number): Promise<RigFigures['coldStart']> {
-  const program = [`${root}/dist/cli/pinscope.js`, 'snapshot', '--pid', String(pid), '--json'];
+  // Started from the VM's own memory: the file system by which the VM sees the host is the rig's, and slow.
+  const local = '/tmp/pinscope';
+  for (const path of ['package.json', 'dist/cli', 'native/build/pinscope.node']) {
+    cpSync(`${root}/${path}`, `${local}/${path}`, { recursive: true });
+  }
+  const program = [`${local}/dist/cli/pinscope.js`, 'snapshot', '--pid', String(pid), '--json'];
   const bare: number[] = [];
   const ours: number[] = [];
   let pages = 0;

@@ -4,7 +4,7 @@
  * `record-snapshot`, which make test/fixtures and the bundled snapshot anew.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Boot, boots } from './boots.ts';
@@ -65,6 +65,7 @@ async function runJob(
     });
     const file = join(vm.resultsDir, 'outcomes.json');
     if (existsSync(file)) outcomes = JSON.parse(readFileSync(file, 'utf8')).outcomes as Outcome[];
+    rmSync(vm.resultsDir, { recursive: true, force: true });
     if (vm.exitCode !== 0)
       trouble = `the job ended with ${vm.exitCode}:\n${vm.console.trimEnd().split('\n').slice(-20).join('\n')}`;
   } catch (error) {
