@@ -368,8 +368,19 @@ describe.each(recordedKernels)('page arrays of Linux $id that contradict themsel
     const { read } = await one((image, { priv }) => {
       if (pins.kind === 'count') image.writeU64(priv + BigInt(pins.count), 2n ** 20n);
       else image.writeU64(priv + BigInt(pins.head) + BigInt(layout.list.next), 0xdead_0000_0000_0100n);
+      // With an entry inside a folio the list must be followed.
+      const { entries } = udmabuf;
+      if (entries.kind === 'folios') image.writeU64(image.readU64(priv + BigInt(entries.offsets)), 4096n);
     });
     expect(read).toBeUndefined();
+  });
+  test('entries that each are a folio of their own have a pin each, whatever their list', async () => {
+    const { pins, entries } = udmabuf;
+    if (pins.kind !== 'list' || entries.kind !== 'folios') return;
+    const { read } = await one((image, { priv }) => {
+      image.writeU64(priv + BigInt(pins.head) + BigInt(layout.list.next), 0xdead_0000_0000_0100n);
+    });
+    expect(read?.pins).toBe(read?.pfn.length);
   });
   test('a buffer that is larger than any', async () => {
     const [buffer] = await listed(kernel);

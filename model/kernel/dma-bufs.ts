@@ -169,7 +169,12 @@ export async function readUdmabufs(
       const [data, count, pointer] = [structs[i], counts[i], pointers[i]];
       if (!data || count === undefined || !pointer) return undefined;
       const pfn = toPfns(layout, pointer, entries.kind === 'folios' ? offsets[i] : undefined);
-      const pins = await countPins(cache, layout, buffer.priv, data, count);
+      // An item is a range of a file, so two of its entries in one folio have different offsets in it. Where all offsets are 0,
+      // every entry is a folio of its own to its item: one pin each, and the list need not be followed.
+      const offsetsOf = entries.kind === 'folios' ? offsets[i] : undefined;
+      const single =
+        layout.udmabuf.pins.kind === 'list' && offsetsOf && wordsOf(offsetsOf).every(word => word === 0);
+      const pins = single ? count : await countPins(cache, layout, buffer.priv, data, count);
       return pfn === undefined || pins === undefined ? undefined : { pfn, pins };
     }),
   );
