@@ -11,9 +11,17 @@ const allowed = {
   native: ['native/', 'model/units.ts', 'node'],
   sampler: ['sampler/', 'model/', 'native/index.ts', 'node'],
   cli: ['cli/', 'model/', 'sampler/', 'node', 'commander', 'picocolors', 'string-width'],
-  electron: ['electron/', 'model/contract.ts', 'node', 'electron'],
-  renderer: ['renderer/', 'model/', 'svelte'],
-  build: ['build/', 'node', 'rolldown', 'typescript'],
+  electron: ['electron/', 'model/contract.ts', 'model/commands.ts', 'node', 'electron'],
+  renderer: ['renderer/', 'model/', 'svelte', '@lucide/svelte'],
+  build: [
+    'build/',
+    'node',
+    'rolldown',
+    'typescript',
+    'vite',
+    '@sveltejs/vite-plugin-svelte',
+    'electron-builder',
+  ],
   test: ['*'],
 };
 /** Tests sit beside what they test and may reach for anything. */

@@ -50,7 +50,9 @@ function installDependencies() {
   checkTools([['npm', 'npm', 'fetches the libraries']]);
   process.stderr.write('pinscope setup: installing dependencies\n');
   // Not npm ci: it refuses a lock file without the platform packages that a mirror does not carry, which nobody here installs.
-  run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'], 'npm install');
+  // No install scripts: none is needed, and electron's would download its binary (build/electron-runtime.mjs does that when asked).
+  const options = ['--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  run('npm', ['install', ...options], 'npm install');
   mkdirSync(dirname(stamp), { recursive: true });
   writeFileSync(stamp, lock);
 }

@@ -6,14 +6,16 @@ import type { ReadingState } from './reading.ts';
  * 64-bit values that may pass 2^53 are decimal strings, addresses `0x…` strings, PFNs numbers.
  * A field whose reading is not ok is `null`, and `sources` says why.
  */
-export interface Snapshot {
+export interface Snapshot<Runs = readonly PageRun[]> {
   readonly schema: 'pinscope.snapshot/1';
   /** ISO 8601, UTC. */
   readonly takenAt: string;
   readonly host: HostState;
   readonly target: Target;
-  readonly resources: readonly Resource[];
+  readonly resources: readonly Resource<Runs>[];
   readonly findings: readonly Finding[];
+  /** Rules that could not run: no finding of theirs says nothing. */
+  readonly notChecked: readonly NotChecked[];
   readonly sources: readonly SourceState[];
 }
 
@@ -156,7 +158,7 @@ export interface GuestRange {
 }
 
 /** One dma-buf that the target holds. */
-export interface Resource {
+export interface Resource<Runs = readonly PageRun[]> {
   readonly inode: number;
   readonly sizeBytes: number | null;
   readonly exporter: string | null;
@@ -168,7 +170,7 @@ export interface Resource {
   readonly holders: readonly Holder[];
   readonly attachments: readonly Attachment[] | null;
   readonly virtio: { readonly resourceId: number; readonly scanout: number | null } | null;
-  readonly pages: Pages | null;
+  readonly pages: Pages<Runs> | null;
 }
 export interface Holder {
   readonly pid: number;
@@ -185,8 +187,11 @@ export interface Attachment {
 export type TruthLevel = 'kernel-memory' | 'fault-capture' | 'traced' | 'ram-view' | 'content' | 'size-guess';
 export type Backing = 'connected' | 'disconnected' | 'unknown';
 
-/** The pages of a resource, in buffer order (a page may occur more than once). */
-export interface Pages {
+/**
+ * The pages of a resource, in buffer order (a page may occur more than once). Inside processes the runs are columns
+ * (`RunColumns`).
+ */
+export interface Pages<Runs = readonly PageRun[]> {
   readonly source: TruthLevel;
   /** Entries of the buffer, 4 KiB each; repeats counted. */
   readonly count: number;
@@ -197,7 +202,7 @@ export interface Pages {
   readonly pinReferences: number;
   /** Plain page references, one an entry: page-refs era only, else 0. */
   readonly pageReferences: number;
-  readonly runs: readonly PageRun[];
+  readonly runs: Runs;
 }
 
 /**
@@ -234,6 +239,13 @@ export interface Finding {
     readonly recheck: string;
   }[];
   readonly reference: string;
+}
+
+/** A rule that could not run on this snapshot. */
+export interface NotChecked {
+  readonly rule: string;
+  /** A sentence: what was missing. */
+  readonly because: string;
 }
 
 export interface SourceState {

@@ -1,10 +1,10 @@
 import { parseBufinfo } from '../model/host/bufinfo.ts';
 import { heldBlocks } from '../model/join/blocks.ts';
 import { FrameMap } from '../model/join/frames.ts';
-import { toPageRuns } from '../model/join/pages.ts';
 import type { RamView } from '../model/join/ram.ts';
-import { absent, denied, known, ok, type Reading } from '../model/reading.ts';
-import type { HostState, Resource, Snapshot } from '../model/snapshot.ts';
+import { absent, denied, known, mapReading, ok, type Reading } from '../model/reading.ts';
+import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
+import type { HostState, Snapshot } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
@@ -35,16 +35,25 @@ export class Sampler {
 
   constructor(private readonly host: HostAccess) {}
 
-  /**
-   * One snapshot of a process: `absent` when there is none of that pid, `raced` when it ended, or its pid went to another,
-   * before or while it was read.
-   * @param startTime of the process that is meant, when it was seen before
-   */
+  /** One {@link sample} in the form of the schema. */
   async snapshot(
     pid: number,
     startTime?: bigint,
-    onProgress: (progress: SampleProgress) => void = () => {},
+    onProgress?: (progress: SampleProgress) => void,
   ): Promise<Reading<Snapshot>> {
+    return mapReading(await this.sample(pid, startTime, onProgress), toSnapshot);
+  }
+
+  /**
+   * One sample of a process: `absent` when there is none of that pid, `raced` when it ended, or its pid went to another,
+   * before or while it was read.
+   * @param startTime of the process that is meant, when it was seen before
+   */
+  async sample(
+    pid: number,
+    startTime?: bigint,
+    onProgress: (progress: SampleProgress) => void = () => {},
+  ): Promise<Reading<Sample>> {
     const { files, native } = this.host;
     const log = new SourceLog();
     const stat = readStat(files, pid);
@@ -72,13 +81,14 @@ export class Sampler {
     );
     const after = stillRuns(files, id);
     if (after.state !== 'ok') return after as Reading<never>;
-    return ok('snapshot', {
+    return ok('sample', {
       schema: 'pinscope.snapshot/1',
       takenAt,
       host: toHostState(host, kernel, resources),
       target,
       resources,
       findings: [],
+      notChecked: [],
       sources: log.list(),
     });
   }
@@ -166,7 +176,7 @@ function toResource(
   held: HeldBuffer,
   kernel: KernelBuffer | undefined,
   bufinfo: { devices: readonly string[]; count: number } | undefined,
-): Resource {
+): SampledResource {
   const createdNs = held.createdNs ?? kernel?.buffer.createdNs ?? null;
   return {
     inode: held.inode,
@@ -189,13 +199,13 @@ function toResource(
           folios: kernel.pages.folios,
           pinReferences: kernel.pages.pins,
           pageReferences: kernel.pages.pageReferences,
-          runs: toPageRuns(kernel.pages.runs),
+          runs: kernel.pages.runs,
         }
       : null,
   };
 }
 
-function toHostState(host: HostReadings, kernel: Kernel, resources: readonly Resource[]): HostState {
+function toHostState(host: HostReadings, kernel: Kernel, resources: readonly SampledResource[]): HostState {
   const blocks = known(host.blocks);
   return {
     kernel: {

@@ -60,6 +60,7 @@ export const someSnapshot = (
   takenAt: now,
   resources: [someResource()],
   findings: [],
+  notChecked: [],
   sources: [someSource('kernel-memory'), someSource('maps')],
   ...change,
   host: {

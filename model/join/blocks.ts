@@ -1,5 +1,6 @@
 import { lastAtOrBelow } from '../ascending.ts';
-import type { MemoryBlockState, Resource } from '../snapshot.ts';
+import type { SampledResource } from '../run-columns.ts';
+import type { MemoryBlockState } from '../snapshot.ts';
 
 /**
  * Memory blocks with the pages that resources hold in them. A page that several entries or resources hold counts once.
@@ -8,7 +9,7 @@ import type { MemoryBlockState, Resource } from '../snapshot.ts';
 export function heldBlocks(
   blocks: readonly Omit<MemoryBlockState, 'pinnedPages' | 'heldBy'>[],
   blockPages: number,
-  resources: readonly Resource[],
+  resources: readonly SampledResource[],
 ): MemoryBlockState[] {
   const unknown = resources.some(
     ({ exporter, pages }) => pages === null && (exporter ?? 'udmabuf') === 'udmabuf',
@@ -18,8 +19,8 @@ export function heldBlocks(
   const counts = blocks.map(() => 0);
   const holders = blocks.map(() => new Set<number>());
   const runs = resources
-    .flatMap(
-      ({ inode, pages }) => pages?.runs.map(({ pfn, count }) => ({ inode, pfn, end: pfn + count })) ?? [],
+    .flatMap(({ inode, pages }) =>
+      Array.from(pages?.runs.pfn ?? [], (pfn, i) => ({ inode, pfn, end: pfn + (pages?.runs.count[i] ?? 0) })),
     )
     .sort((a, b) => a.pfn - b.pfn);
   let counted = 0;

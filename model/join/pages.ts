@@ -1,7 +1,6 @@
 import { lastAtOrBelow, type NumberRuns } from '../ascending.ts';
 import type { PageFacts } from '../kernel/pages.ts';
-import type { Backing, PageRun } from '../snapshot.ts';
-import { hex } from '../units.ts';
+import { CONNECTED, DISCONNECTED, type RunColumns, UNKNOWN } from '../run-columns.ts';
 import type { FrameMap } from './frames.ts';
 import { type FileId, type RamView, sameFile } from './ram.ts';
 
@@ -101,9 +100,6 @@ export function pageTableEntries(
   return entries;
 }
 
-const BACKINGS: readonly Backing[] = ['unknown', 'connected', 'disconnected'];
-const [UNKNOWN, CONNECTED, DISCONNECTED] = [0, 1, 2];
-
 /**
  * Whether each page is still what its file holds there.
  * - In no page cache: it was truncated or punched out while pinned, and cannot come back: disconnected.
@@ -116,23 +112,6 @@ function backingOf(facts: PageFacts, owner: number, entry: number, pfn: number):
   if (owner === -1) return DISCONNECTED;
   if (facts.owners[owner] === undefined) return UNKNOWN;
   return entry > 0 && entry !== pfn ? DISCONNECTED : CONNECTED;
-}
-
-/** Page runs of one buffer as columns: row `i` is run `i`. Strings are indices into `names`; -1 and NaN mean unknown. */
-export interface RunColumns {
-  readonly length: number;
-  readonly index: Float64Array;
-  readonly pfn: Float64Array;
-  readonly count: Float64Array;
-  readonly folioBytes: Float64Array;
-  readonly node: Int32Array;
-  readonly zone: Int16Array;
-  readonly migratetype: Int16Array;
-  readonly gpa: Float64Array;
-  readonly ramInode: Float64Array;
-  readonly ramOffset: Float64Array;
-  readonly backing: Uint8Array;
-  readonly names: readonly string[];
 }
 
 export interface JoinedPages {
@@ -378,27 +357,4 @@ class RunBuilder {
       names,
     };
   }
-}
-
-/** The same runs as the snapshot's objects. */
-export function toPageRuns(columns: RunColumns): PageRun[] {
-  const at = (column: { readonly [i: number]: number }, i: number): number => column[i] ?? Number.NaN;
-  const orNull = (value: number): number | null => (Number.isNaN(value) || value < 0 ? null : value);
-  const name = (value: number): string | null => columns.names[value] ?? null;
-  return Array.from({ length: columns.length }, (_, i) => {
-    const gpa = orNull(at(columns.gpa, i));
-    return {
-      index: at(columns.index, i),
-      pfn: at(columns.pfn, i),
-      count: at(columns.count, i),
-      folioBytes: at(columns.folioBytes, i),
-      node: orNull(at(columns.node, i)),
-      zone: name(at(columns.zone, i)),
-      migratetype: name(at(columns.migratetype, i)),
-      gpa: gpa === null ? null : hex(gpa),
-      ramInode: orNull(at(columns.ramInode, i)),
-      ramOffset: orNull(at(columns.ramOffset, i)),
-      backing: BACKINGS[at(columns.backing, i)] ?? 'unknown',
-    };
-  });
 }

@@ -1,0 +1,36 @@
+/**
+ * Every action of the window as data: id, title, key, place in the menu. The menu, the key handler and the help are made from
+ * it; what a command does is in the renderer, or in the shell for those marked so.
+ */
+export interface CommandDefinition {
+  readonly title: string;
+  /** Keys as Electron writes them (`CmdOrCtrl+R`), `null`: none. */
+  readonly key: string | null;
+  readonly menu: 'File' | 'View' | 'Go' | 'Capture' | 'Help';
+  /** Done by the shell with a role of Electron's own menu. */
+  readonly role?: 'quit' | 'close' | 'zoomIn' | 'zoomOut' | 'resetZoom' | 'togglefullscreen';
+}
+
+export const COMMANDS = {
+  'file.openRecording': { title: 'Open the Recorded Example', key: 'CmdOrCtrl+O', menu: 'File' },
+  'file.close': { title: 'Close Window', key: 'CmdOrCtrl+W', menu: 'File', role: 'close' },
+  'file.quit': { title: 'Quit', key: 'CmdOrCtrl+Q', menu: 'File', role: 'quit' },
+  'view.theme': { title: 'Switch Between Light and Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
+  'view.zoomIn': { title: 'Zoom In', key: 'CmdOrCtrl+=', menu: 'View', role: 'zoomIn' },
+  'view.zoomOut': { title: 'Zoom Out', key: 'CmdOrCtrl+-', menu: 'View', role: 'zoomOut' },
+  'view.resetZoom': { title: 'Actual Size', key: 'CmdOrCtrl+0', menu: 'View', role: 'resetZoom' },
+  'view.fullScreen': { title: 'Full Screen', key: 'F11', menu: 'View', role: 'togglefullscreen' },
+  'go.processes': { title: 'Go to Processes', key: 'Alt+1', menu: 'Go' },
+  'go.resources': { title: 'Go to Resources', key: 'Alt+2', menu: 'Go' },
+  'go.runs': { title: 'Go to Page Runs', key: 'Alt+3', menu: 'Go' },
+  'go.findings': { title: 'Go to Findings', key: 'Alt+4', menu: 'Go' },
+  'go.host': { title: 'Go to Host Memory', key: 'Alt+5', menu: 'Go' },
+  'go.sources': { title: 'Go to Sources and Rights', key: 'Alt+6', menu: 'Go' },
+  'capture.pause': { title: 'Pause or Continue', key: 'CmdOrCtrl+P', menu: 'Capture' },
+  'capture.refresh': { title: 'Look for Processes Again', key: 'F5', menu: 'Capture' },
+  'capture.grant': { title: 'Grant Access to Pages…', key: 'CmdOrCtrl+G', menu: 'Capture' },
+  'capture.revoke': { title: 'Give Access Back', key: null, menu: 'Capture' },
+  'help.keys': { title: 'Keyboard Shortcuts', key: 'F1', menu: 'Help' },
+} as const satisfies Record<string, CommandDefinition>;
+
+export type CommandId = keyof typeof COMMANDS;
