@@ -1,0 +1,44 @@
+import type { OpenRequest } from '../model/contract.ts';
+
+const USAGE = `Usage: pinscope [--pid N]
+
+Opens the window; with --pid on that process. A second start brings the window of the first to the front, or
+opens one for its process. What the terminal program does: pinscope-cli --help (npm start -- --help in a checkout).
+`;
+
+/** Ends a start as root: Chromium's sandbox and the desktop's session are those of a user. */
+export function refuseRoot(): void {
+  if (process.getuid?.() !== 0) return;
+  leave(
+    1,
+    'the window does not run as root; start it as yourself and grant access to pages inside, or run the terminal program as root',
+  );
+}
+
+/**
+ * What the command line asks for; Chromium's own switches pass by. Ends the program for --help, --version (status 0) and for a
+ * value of --pid that is none (status 2).
+ */
+export function parseArguments(argv: readonly string[]): OpenRequest {
+  if (argv.includes('--help')) leave(0, USAGE, process.stdout);
+  if (argv.includes('--version')) leave(0, `${PINSCOPE_VERSION}\n`, process.stdout);
+  const at = argv.findIndex(word => word === '--pid' || word.startsWith('--pid='));
+  if (at < 0) return { pid: null };
+  const text = argv[at] === '--pid' ? (argv[at + 1] ?? '') : (argv[at]?.slice('--pid='.length) ?? '');
+  const pid = Number(text);
+  if (!/^[1-9]\d{0,6}$/.test(text) || pid > 2 ** 22) {
+    leave(2, `--pid needs the number of a process, not “${text.replace(/[^ -~]/g, '?').slice(0, 40)}”`);
+  }
+  return { pid };
+}
+
+/** Checks what came from another start of this program; anything odd opens nothing special. */
+export function asOpenRequest(data: unknown): OpenRequest {
+  const pid = typeof data === 'object' && data !== null && 'pid' in data ? data.pid : null;
+  return { pid: Number.isSafeInteger(pid) && (pid as number) > 0 ? (pid as number) : null };
+}
+
+function leave(status: number, text: string, stream: NodeJS.WritableStream = process.stderr): never {
+  stream.write(stream === process.stderr ? `pinscope: ${text}\n` : text);
+  process.exit(status);
+}

@@ -1,0 +1,73 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { COMMANDS, type CommandId } from '../model/commands.ts';
+
+vi.mock('electron', () => ({ app: {}, screen: {}, Menu: {} }));
+const { asOpenRequest, parseArguments } = await import('./arguments.ts');
+const { parseWindowState } = await import('./window-state.ts');
+const { menuTemplate } = await import('./menu.ts');
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test('--pid N and --pid=N name a process; Chromium’s switches pass by', () => {
+  expect(parseArguments(['pinscope'])).toEqual({ pid: null });
+  expect(parseArguments(['pinscope', '--disable-gpu', '--pid', '42'])).toEqual({ pid: 42 });
+  expect(parseArguments(['pinscope', '--pid=4194304'])).toEqual({ pid: 4194304 });
+});
+
+test.each(['', '0', '-1', '1.5', '0x10', 'qemu', '4194305', '\x1b[31m'])(
+  '--pid %j ends with a sentence',
+  text => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation(status => {
+      throw new Error(`exit ${status}`);
+    });
+    let said = '';
+    vi.spyOn(process.stderr, 'write').mockImplementation(chunk => {
+      said += String(chunk);
+      return true;
+    });
+    expect(() => parseArguments(['pinscope', `--pid=${text}`])).toThrow('exit 2');
+    expect(exit).toHaveBeenCalledTimes(1);
+    expect(said).toMatch(/^pinscope: --pid needs the number of a process, not “[ -~]*”\n$/);
+  },
+);
+
+test('what another start sent is taken for what it is', () => {
+  expect(asOpenRequest({ pid: 7 })).toEqual({ pid: 7 });
+  for (const odd of [undefined, null, 'x', {}, { pid: '7' }, { pid: -7 }, { pid: 7.5 }, [7]]) {
+    expect(asOpenRequest(odd)).toEqual({ pid: null });
+  }
+});
+
+test('the place of a window is taken back only as it was written', () => {
+  const good = { version: 1, bounds: { x: 10, y: -5, width: 800, height: 600 }, maximised: true };
+  expect(parseWindowState(JSON.stringify(good))).toEqual(good);
+  const { bounds } = good;
+  for (const odd of [
+    '',
+    'null',
+    '[]',
+    '{"version":1}',
+    { ...good, version: 2 },
+    { ...good, maximised: 'yes' },
+    { ...good, bounds: { ...bounds, width: 1e99 } },
+    { ...good, bounds: { ...bounds, x: '0' } },
+    { ...good, bounds: { ...bounds, height: 10 } },
+    { ...good, bounds: null },
+  ]) {
+    expect(parseWindowState(typeof odd === 'string' ? odd : JSON.stringify(odd))).toBeNull();
+  }
+});
+
+test('every command has an entry in the menu, with its key, and no key is given twice', () => {
+  const ran: CommandId[] = [];
+  const items = menuTemplate(COMMANDS, id => ran.push(id)).flatMap(
+    ({ submenu }) => submenu as { id: string; accelerator?: string; click?: () => void }[],
+  );
+  expect(items.map(({ id }) => id).sort()).toEqual(Object.keys(COMMANDS).sort());
+  const keys = items.flatMap(({ accelerator }) => accelerator ?? []);
+  expect(new Set(keys).size).toBe(keys.length);
+  items.find(({ id }) => id === 'capture.pause')?.click?.();
+  expect(ran).toEqual(['capture.pause']);
+});
