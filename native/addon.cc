@@ -90,7 +90,7 @@ Napi::Value Runs(const Napi::CallbackInfo& info) {
   return Queue(info.Env(), Make(Duplicate(fd), FdPath(fd), std::move(ranges)), info[3], info[4]);
 }
 
-// (fd, offset, length, id, onProgress)
+// (fd, offset, length, id, onProgress, into)
 Napi::Value Bytes(const Napi::CallbackInfo& info) {
   const int fd = ToInt(info[0], "fd", 0);
   const auto offset = ToArray<Napi::BigUint64Array>(info[1], napi_biguint64_array, "offset", "BigUint64Array");
@@ -103,7 +103,14 @@ Napi::Value Bytes(const Napi::CallbackInfo& info) {
   for (const uint32_t bytes : ranges.length) total += bytes;
   if (total > kMaxBytes) ThrowRange(info.Env(), "length: sum up to 2^30");
   UniqueFd copy = Duplicate(fd);
-  Napi::Uint8Array data = Napi::Uint8Array::New(info.Env(), total);
+  Napi::Uint8Array data = info[5].IsUndefined()
+                              ? Napi::Uint8Array()
+                              : ToArray<Napi::Uint8Array>(info[5], napi_uint8_array, "into", "Uint8Array or undefined");
+  if (data.IsEmpty() || data.ElementLength() < total) {
+    data = Napi::Uint8Array::New(info.Env(), total);
+  } else {
+    data = Napi::Uint8Array::New(info.Env(), total, data.ArrayBuffer(), data.ByteOffset());
+  }
   return Queue(info.Env(), ReadBytes(std::move(copy), FdPath(fd), std::move(ranges), data), info[3], info[4]);
 }
 

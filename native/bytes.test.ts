@@ -48,6 +48,33 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
+describe('memory of the caller', () => {
+  const wanted = ranges([0, 64], [size - 10, 64], [1 << 20, 5000], [size, 100]);
+  const total = 64 + 64 + 5000 + 100;
+
+  test('is used where all ranges fit, at its own place in its buffer, and nothing behind it is touched', async () => {
+    const buffer = new Uint8Array(total + 24).fill(0xaa);
+    const into = buffer.subarray(8, total + 16);
+    const result = await native.readBytes(file, wanted, { into });
+    expect(result).toEqual(naive(file, wanted));
+    expect(result.data.buffer).toBe(buffer.buffer);
+    expect(result.data.byteOffset).toBe(8);
+    expect([...buffer.subarray(0, 8), ...buffer.subarray(total + 8)]).toEqual(Array(24).fill(0xaa));
+  });
+
+  test('is left alone where they do not', async () => {
+    const into = new Uint8Array(total - 1).fill(0xaa);
+    const result = await native.readBytes(file, wanted, { into });
+    expect(result).toEqual(naive(file, wanted));
+    expect(into.every(byte => byte === 0xaa)).toBe(true);
+  });
+
+  test('must be bytes', async () => {
+    const into = new Float64Array(total) as unknown as Uint8Array;
+    await expect(native.readBytes(file, wanted, { into })).rejects.toThrow('into: Uint8Array or undefined');
+  });
+});
+
 describe('a regular file', () => {
   test('small and large ranges, in the hole, over the end and past it', async () => {
     const wanted = ranges(

@@ -80,8 +80,15 @@ export interface ByteRanges {
   readonly offset: BigUint64Array;
   readonly length: Uint32Array;
 }
+export interface ReadBytesOptions extends ScanOptions {
+  /**
+   * Where to put the bytes instead of into new memory, which costs as much to get as the bytes to read. Used when all ranges
+   * fit, else new memory is. Nobody else may touch it until the promise settles.
+   */
+  readonly into?: Uint8Array;
+}
 export interface Bytes {
-  /** All ranges after one another, each at its full length; what could not be read is zero. */
+  /** All ranges after one another, each at its full length; what could not be read is zero. A view of `into` if that was used. */
   readonly data: Uint8Array;
   /** Bytes that were really read of each range. */
   readonly read: Uint32Array;
@@ -114,7 +121,7 @@ export interface Native {
   /** Reads and merges a file of /proc/kpage*, whose entries are indexed by PFN. */
   readValueRuns(fd: number, ranges: EntryRanges, options?: ScanOptions): Promise<ValueRuns>;
   /** Rejects only for a bad descriptor or arguments: what a range ran into is in its row. */
-  readBytes(fd: number, ranges: ByteRanges, options?: ScanOptions): Promise<Bytes>;
+  readBytes(fd: number, ranges: ByteRanges, options?: ReadBytesOptions): Promise<Bytes>;
   /**
    * Lists `directory` (a /proc/PID/fd) and stats the links whose text begins with one of `prefixes`; the others are left
    * out. An empty `prefixes` keeps all. A link that cannot be read is kept: it might have been one of them.
@@ -155,6 +162,7 @@ interface Addon {
     length: Uint32Array,
     id?: number,
     progress?: Progress,
+    into?: Uint8Array,
   ): Promise<Bytes>;
   listFds(directory: string, prefixes: readonly string[], id?: number, progress?: Progress): Promise<FdTable>;
   pidfdOpen(pid: number): Promise<number>;
@@ -244,7 +252,9 @@ function wrap(addon: Addon): Native {
     readValueRuns: (fd, ranges, options) =>
       call(options, (id, progress) => addon.readValueRuns(fd, ranges.first, ranges.count, id, progress)),
     readBytes: (fd, ranges, options) =>
-      call(options, (id, progress) => addon.readBytes(fd, ranges.offset, ranges.length, id, progress)),
+      call(options, (id, progress) =>
+        addon.readBytes(fd, ranges.offset, ranges.length, id, progress, options?.into),
+      ),
     listFds: (directory, prefixes, options) =>
       call(options, (id, progress) => addon.listFds(directory, prefixes, id, progress)),
     pidfdOpen: async pid => addon.pidfdOpen(pid),

@@ -24,7 +24,7 @@ struct ByteRanges {
 
 std::unique_ptr<Job> ReadPageRuns(UniqueFd fd, std::string path, EntryRanges ranges);
 std::unique_ptr<Job> ReadValueRuns(UniqueFd fd, std::string path, EntryRanges ranges);
-// `data` has room for all ranges and is zero.
+// `data` has room for all ranges.
 std::unique_ptr<Job> ReadBytes(UniqueFd fd, std::string path, ByteRanges ranges, Napi::Uint8Array data);
 std::unique_ptr<Job> ListFds(std::string directory, std::vector<std::string> prefixes);
 std::unique_ptr<Job> PidfdOpen(int pid);

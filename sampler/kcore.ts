@@ -28,22 +28,26 @@ export class Kcore implements KernelMemory {
     return fd.state === 'ok' ? ok(PATH, new Kcore(native, fd.value, head.value)) : (fd as Reading<never>);
   }
 
-  read(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]> {
-    const turn = this.last.then(() => this.readNow(ranges));
+  read(ranges: readonly MemoryRange[], into?: Uint8Array): Promise<(Uint8Array | undefined)[]> {
+    const turn = this.last.then(() => this.readNow(ranges, into));
     this.last = turn.catch(() => {});
     return turn;
   }
 
-  private async readNow(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]> {
+  private async readNow(
+    ranges: readonly MemoryRange[],
+    into?: Uint8Array,
+  ): Promise<(Uint8Array | undefined)[]> {
     const offsets = ranges.map(({ address, bytes }) =>
       bytes > 0 ? fileOffset(this.header.segments, address, bytes) : undefined,
     );
     const mapped = offsets.filter(offset => offset !== undefined);
     const lengths = ranges.filter((_, i) => offsets[i] !== undefined).map(({ bytes }) => bytes);
-    const result = await this.native.readBytes(this.fd, {
-      offset: BigUint64Array.from(mapped),
-      length: Uint32Array.from(lengths),
-    });
+    const result = await this.native.readBytes(
+      this.fd,
+      { offset: BigUint64Array.from(mapped), length: Uint32Array.from(lengths) },
+      into ? { into } : {},
+    );
     let at = 0;
     let row = 0;
     return ranges.map(({ bytes }, i) => {

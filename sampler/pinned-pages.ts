@@ -9,7 +9,7 @@ import {
   type UdmabufPages,
   walkDmaBufs,
 } from '../model/kernel/dma-bufs.ts';
-import { type PageFacts, readPageFacts } from '../model/kernel/pages.ts';
+import { type PageFacts, readPageFacts, type Scratch } from '../model/kernel/pages.ts';
 import { ok, type Reading, raced } from '../model/reading.ts';
 import type { Native, PageRuns } from '../native/index.ts';
 import { failure, type HostFiles } from './files.ts';
@@ -40,6 +40,8 @@ export interface PinnedPagesRequest {
   readonly blockOrder: number | undefined;
   /** What earlier samples read of buffers that still live. */
   readonly entries: EntryCache;
+  /** Memory for struct pages, the sampler's from sample to sample. */
+  readonly scratch: Scratch;
   /** Whose pages are wanted. */
   readonly wanted: (inode: number) => boolean;
 }
@@ -93,7 +95,7 @@ export async function readPinnedPages(
     const mine = walk.buffers.filter(buffer => buffer.isUdmabuf && request.wanted(buffer.inode));
     const read = await request.entries.read(mine, missing => readUdmabufs(memory, layout, missing));
     const lists = read.flatMap(pages => (pages ? [pages.pfn] : []));
-    const facts = await readPageFacts(memory, layout, lists, request.blockOrder);
+    const facts = await readPageFacts(memory, layout, lists, request.blockOrder, request.scratch);
     const entries = await readEntries(files, native, request, facts, log);
     // Last of all: what was read before a buffer is seen alive was read while it held its pages.
     const alive = await stillThere(memory, layout, mine);

@@ -2,6 +2,7 @@ import { parseBufinfo } from '../model/host/bufinfo.ts';
 import { heldBlocks } from '../model/join/blocks.ts';
 import { FrameMap } from '../model/join/frames.ts';
 import type { RamView } from '../model/join/ram.ts';
+import { Scratch } from '../model/kernel/pages.ts';
 import { absent, denied, known, mapReading, ok, type Reading } from '../model/reading.ts';
 import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
 import type { HostState, Snapshot } from '../model/snapshot.ts';
@@ -32,6 +33,7 @@ export class Sampler {
   private kernel: Kernel | undefined;
   private opened: Reading<OpenKernel> | undefined;
   private readonly entries = new EntryCache();
+  private readonly scratch = new Scratch();
 
   constructor(private readonly host: HostAccess) {}
 
@@ -152,6 +154,7 @@ export class Sampler {
       frames: frameMap(host),
       blockOrder: known(host.pageTypes)?.pageblockOrder,
       entries: this.entries,
+      scratch: this.scratch,
       wanted: (inode: number) => inodes.has(inode),
     };
     return known(await readPinnedPages(this.host.files, this.host.native, request, log)) ?? new Map();

@@ -6,8 +6,11 @@ import { wordsOf } from './bytes.ts';
  * live lists meets that as a race, not as an error.
  */
 export interface KernelMemory {
-  /** Fresh bytes of every range, in order. Throws only when the source as a whole fails (no permission, closed). */
-  read(ranges: readonly MemoryRange[]): Promise<(Uint8Array | undefined)[]>;
+  /**
+   * Fresh bytes of every range, in order. Throws only when the source as a whole fails (no permission, closed).
+   * @param into may be used for the bytes, if all ranges fit; what an earlier call returned from it is then overwritten
+   */
+  read(ranges: readonly MemoryRange[], into?: Uint8Array): Promise<(Uint8Array | undefined)[]>;
 }
 export interface MemoryRange {
   readonly address: bigint;

@@ -7,7 +7,7 @@ import type { KernelMemory, MemoryRange } from './memory.ts';
 
 /** Magic of hugetlbfs (include/uapi/linux/magic.h): its superblock marks hugetlb memfds too. */
 const HUGETLBFS_MAGIC = 0x958458f6;
-/** struct pages are read in pieces of this size. */
+/** struct pages are read in pieces of at most this size. */
 const PIECE_BYTES = 1 << 20;
 const TWO_32 = 0x1_0000_0000;
 /** Bounds folio sizes that we believe: 16 GiB, the largest that any architecture has. */
@@ -68,12 +68,14 @@ export class PageFacts {
  * Reads the page map for pages that are held (so that folios stay as they are meanwhile).
  * @param pfns in any order, repeats allowed
  * @param blockOrder log2 of pages a pageblock (/proc/pagetypeinfo), `undefined` if unknown: no migratetypes then
+ * @param scratch for the next sample: 64 bytes a page are looked at, and new memory for them would cost as much as reading them
  */
 export async function readPageFacts(
   memory: KernelMemory,
   layout: KernelLayout,
   pfns: readonly Float64Array[],
   blockOrder: number | undefined,
+  scratch = new Scratch(),
 ): Promise<PageFacts> {
   const { first: starts, count: counts } = distinctRuns(pfns);
   const rows = new Float64Array(starts.length);
@@ -88,24 +90,26 @@ export async function readPageFacts(
   const fileIndex = new Float64Array(total).fill(Number.NaN);
   const migratetype = new Int8Array(total).fill(-1);
 
-  const pages = await readPages(memory, layout, starts, counts);
-  const headPages = decodeHeads(layout, starts, counts, pages, head);
+  const pieces = await readPages(memory, layout, starts, counts, scratch);
+  const headPages = decodeHeads(layout, pieces, head);
   const heads = await readHeads(memory, layout, headPages);
 
   const mappings = new Map<bigint, number>();
   // Neighbours mostly share their mapping, so the last one is compared as two words and the table asked seldom.
   let [lastLow, lastHigh, lastOwner] = [-1, -1, -2];
+  // The same for the folio.
+  let [lastFirst, lastLarge]: [number, LargeFolio | undefined] = [-1, undefined];
   const step = layout.page.bytes >>> 2;
   const mappingWord = layout.folio.mapping >>> 2;
   const indexWord = layout.folio.index >>> 2;
-  let row = 0;
-  for (const [run, start] of starts.entries()) {
-    const data = pages[run];
-    const words = data && wordsOf(data);
-    const count = counts[run] ?? 0;
-    for (let i = 0; i < count; i++, row++) {
+  for (const { start, count, row: firstRow, words } of pieces) {
+    for (let i = 0, row = firstRow; i < count; i++, row++) {
       const first = head[row] as number;
-      const large = heads.size > 0 ? heads.get(first) : undefined;
+      if (first !== lastFirst) {
+        lastFirst = first;
+        lastLarge = heads.size > 0 ? heads.get(first) : undefined;
+      }
+      const large = lastLarge;
       // A single page carries mapping and index itself; a tail's lie in its head.
       const source = large ? large.words : words;
       const at = large ? 0 : i * step;
@@ -159,87 +163,134 @@ function indexOf(table: Map<bigint, number>, key: bigint): number {
   return index;
 }
 
+/** Memory that is used again and again for what a sample reads and forgets. */
+export class Scratch {
+  private buffer = new Uint8Array(0);
+
+  /** At least so many bytes, with whatever an earlier use left in them. */
+  take(bytes: number): Uint8Array {
+    if (this.buffer.length < bytes) this.buffer = new Uint8Array(bytes);
+    return this.buffer;
+  }
+}
+
+/** Neighbouring pages with their struct pages. */
+interface PagePiece {
+  readonly start: number;
+  readonly count: number;
+  /** Row of the first. */
+  readonly row: number;
+  /** `undefined`: could not be read. */
+  readonly words: Uint32Array | undefined;
+}
+
 async function readPages(
   memory: KernelMemory,
   layout: KernelLayout,
   starts: Float64Array,
   counts: Float64Array,
-): Promise<(Uint8Array | undefined)[]> {
+  scratch: Scratch,
+): Promise<PagePiece[]> {
   const { bytes, vmemmap } = layout.page;
-  const pieces: (MemoryRange & { run: number; at: number })[] = [];
-  for (const [run, start] of starts.entries()) {
-    const whole = (counts[run] ?? 0) * bytes;
-    for (let at = 0; at < whole; at += PIECE_BYTES) {
-      const address = vmemmap + BigInt(start) * BigInt(bytes) + BigInt(at);
-      pieces.push({ address, bytes: Math.min(PIECE_BYTES, whole - at), run, at });
+  const most = Math.floor(PIECE_BYTES / bytes);
+  const pieces: { start: number; count: number; row: number }[] = [];
+  const ranges: MemoryRange[] = [];
+  let row = 0;
+  for (let run = 0; run < starts.length; run++) {
+    const end = (starts[run] as number) + (counts[run] as number);
+    for (let start = starts[run] as number; start < end; ) {
+      const count = Math.min(most, end - start);
+      pieces.push({ start, count, row });
+      // Below 2^53: one multiplication of BigInts instead of two.
+      ranges.push({ address: vmemmap + BigInt(start * bytes), bytes: count * bytes });
+      row += count;
+      start += count;
     }
   }
-  const read = await memory.read(pieces);
-  const runs: (Uint8Array | undefined)[] = Array.from(counts, count =>
-    count * bytes <= PIECE_BYTES ? undefined : new Uint8Array(count * bytes),
-  );
-  const broken = new Set<number>();
-  for (const [i, { run, at }] of pieces.entries()) {
-    const piece = read[i];
-    if (!piece) broken.add(run);
-    else if (runs[run]) runs[run].set(piece, at);
-    else runs[run] = piece;
-  }
-  return runs.map((data, run) => (broken.has(run) ? undefined : data));
+  const read = await memory.read(ranges, scratch.take(row * bytes));
+  return pieces.map((piece, i) => {
+    const data = read[i];
+    return { ...piece, words: data && wordsOf(data) };
+  });
 }
 
 /** Fills `head` (-1: unreadable) and returns the heads of large folios. */
-function decodeHeads(
-  layout: KernelLayout,
-  starts: Float64Array,
-  counts: Float64Array,
-  pages: readonly (Uint8Array | undefined)[],
-  head: Float64Array,
-): Set<number> {
-  const { bytes, flags, head: headAt, headBit } = layout.page;
+function decodeHeads(layout: KernelLayout, pieces: readonly PagePiece[], head: Float64Array): Set<number> {
+  const { bytes, flags, head: headAt, headBit, vmemmap } = layout.page;
+  const map = { bytes, baseLow: Number(vmemmap & 0xffff_ffffn), baseHigh: Number(vmemmap >> 32n) };
   const step = bytes >>> 2;
   const headWord = headAt >>> 2;
   const flagWord = (flags >>> 2) + (headBit < 32 ? 0 : 1);
   const flagBit = 1 << (headBit & 31);
   const large = new Set<number>();
-  let row = 0;
-  for (const [run, start] of starts.entries()) {
-    const data = pages[run];
-    const count = counts[run] ?? 0;
-    if (!data) {
-      head.fill(-1, row, row + count);
-      row += count;
+  let last = -1;
+  // All tails of a folio carry the same word.
+  let [lastLow, lastHigh] = [-1, -1];
+  let tail: TailWord = { pointed: Number.NaN, span: 0 };
+  for (const { start, count, row: firstRow, words } of pieces) {
+    if (!words) {
+      head.fill(-1, firstRow, firstRow + count);
       continue;
     }
-    const words = wordsOf(data);
-    for (let i = 0, at = 0; i < count; i++, row++, at += step) {
+    for (let i = 0, row = firstRow, at = 0; i < count; i++, row++, at += step) {
       const low = words[at + headWord] as number;
+      let first = start + i;
       if ((low & 1) === 1) {
-        const first = headOf(layout, low, words[at + headWord + 1] as number, start + i);
+        const high = words[at + headWord + 1] as number;
+        if (low !== lastLow || high !== lastHigh) {
+          tail = tailWord(map, low, high);
+          lastLow = low;
+          lastHigh = high;
+        }
+        first = headOf(map, tail, first);
+      } else if (((words[at + flagWord] as number) & flagBit) === 0) {
         head[row] = first;
-        if (first >= 0) large.add(first);
-      } else {
-        head[row] = start + i;
-        if (((words[at + flagWord] as number) & flagBit) !== 0) large.add(start + i);
+        continue;
+      }
+      head[row] = first;
+      if (first >= 0 && first !== last) {
+        last = first;
+        large.add(first);
       }
     }
   }
   return large;
 }
 
+/** Size of a struct page and address of the first, in two words. */
+interface MapBase {
+  readonly bytes: number;
+  readonly baseLow: number;
+  readonly baseHigh: number;
+}
+
+/** What a tail's word says, for every page that carries the same word. */
+interface TailWord {
+  /** The head that it points to; NaN: it points to none. */
+  readonly pointed: number;
+  /** Bytes of struct pages that the folio spans, where the word is a mask; 0: it is none. */
+  readonly span: number;
+}
+
 /**
- * PFN of the head of a tail page, -1 if the word makes no sense. `compound_head` is the head's address plus 1;
- * `compound_info` of 7.x with a struct page of a power of two is a mask plus 1, applied to the tail's own address
- * (include/linux/page-flags.h _compound_head). A mask has all upper bits set, so as an address it lies above every page of
- * the map, where no head can be.
+ * `compound_head` is the head's address plus 1; `compound_info` of 7.x with a struct page of a power of two is a mask plus 1,
+ * applied to the tail's own address (include/linux/page-flags.h _compound_head). A mask has all upper bits set, so as an address
+ * it lies above every page of the map, where no head can be.
  */
-function headOf({ page: { bytes, vmemmap } }: KernelLayout, low: number, high: number, pfn: number): number {
-  const baseLow = Number(vmemmap & 0xffff_ffffn);
-  const pointed = ((high - Number(vmemmap >> 32n)) * TWO_32 + (low - 1 - baseLow)) / bytes;
-  if (pointed <= pfn) return pointed >= 0 && Number.isInteger(pointed) ? pointed : -1;
+function tailWord({ bytes, baseLow, baseHigh }: MapBase, low: number, high: number): TailWord {
+  const pointed = ((high - baseHigh) * TWO_32 + (low - 1 - baseLow)) / bytes;
   const span = TWO_32 - (low - 1);
   const isMask = high === 0xffff_ffff && Number.isInteger(Math.log2(span));
-  if (!isMask) return -1;
+  return {
+    pointed: pointed >= 0 && Number.isInteger(pointed) ? pointed : Number.NaN,
+    span: isMask ? span : 0,
+  };
+}
+
+/** PFN of the head of tail page `pfn`, -1 if the word makes no sense. */
+function headOf({ bytes, baseLow }: MapBase, { pointed, span }: TailWord, pfn: number): number {
+  if (pointed <= pfn) return pointed;
+  if (span === 0) return -1;
   const inFolio = ((baseLow + pfn * bytes) % span) / bytes;
   return inFolio <= pfn && Number.isInteger(inFolio) ? pfn - inFolio : -1;
 }
