@@ -1,14 +1,46 @@
 // Bundles every program of the checkout into one file each, so that a cold start opens few files.
-import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
 
 const programs = [
   { input: 'cli/pinscope.ts', file: 'dist/cli/pinscope.js', banner: '#!/usr/bin/env node' },
+  { input: 'electron/main.ts', file: 'dist/electron/main.cjs', window: true },
+  { input: 'electron/preload.ts', file: 'dist/electron/preload.cjs', window: true },
+  { input: 'sampler/utility.ts', file: 'dist/electron/sampler.cjs', window: true },
   { input: 'test/bench/bench.ts', file: 'dist/bench/bench.js' },
   { input: 'test/rig/rig.ts', file: 'dist/rig/rig.js' },
   { input: 'test/rig/inside.ts', file: 'dist/rig/inside.js' },
 ];
-const sources = ['model', 'native', 'sampler', 'cli', 'test', 'build', 'package.json', 'package-lock.json'];
+const sources = [
+  'model',
+  'native',
+  'sampler',
+  'cli',
+  'electron',
+  'test',
+  'build',
+  'package.json',
+  'package-lock.json',
+];
+
+/**
+ * What runs inside Electron: CommonJS, one file each (a sandboxed preload can load no second one), with the syntax of the oldest
+ * Electron that tests start on, whose Node is 16.
+ */
+function forWindow(root) {
+  const { version, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return {
+    external: ['electron'],
+    transform: {
+      target: 'node16',
+      define: {
+        PINSCOPE_VERSION: JSON.stringify(version),
+        PINSCOPE_ELECTRON: JSON.stringify(devDependencies.electron),
+      },
+    },
+    output: { format: 'cjs', codeSplitting: false },
+  };
+}
 
 /** When a source below a path last changed; a directory changes when a file in it comes or goes. */
 function newest(path) {
@@ -30,22 +62,26 @@ export async function bundle(root) {
   const started = new Date();
   const { build } = await import('rolldown');
   await build(
-    wanted.map(({ input, file, banner }) => ({
-      input: join(root, input),
-      cwd: root,
-      platform: 'node',
-      logLevel: 'warn',
-      output: {
-        dir: join(root, dirname(file)),
-        entryFileNames: basename(file),
-        // What is imported on demand is a file of its own, beside the program.
-        chunkFileNames: `${basename(file, '.js')}-[name].js`,
-        format: 'esm',
-        // Names stay, for stack traces; only what costs a cold start to read goes.
-        minify: { compress: false, mangle: false, codegen: true },
-        ...(banner ? { banner: chunk => (chunk.isEntry ? banner : '') } : {}),
-      },
-    })),
+    wanted.map(({ input, file, banner, window }) => {
+      const { output, ...options } = window ? forWindow(root) : { output: { format: 'esm' } };
+      return {
+        input: join(root, input),
+        cwd: root,
+        platform: 'node',
+        logLevel: 'warn',
+        ...options,
+        output: {
+          dir: join(root, dirname(file)),
+          entryFileNames: basename(file),
+          // What is imported on demand is a file of its own, beside the program.
+          chunkFileNames: `${basename(file, extname(file))}-[name].js`,
+          // Names stay, for stack traces; only what costs a cold start to read goes.
+          minify: { compress: false, mangle: false, codegen: true },
+          ...(banner ? { banner: chunk => (chunk.isEntry ? banner : '') } : {}),
+          ...output,
+        },
+      };
+    }),
   );
   // Dated at the start: an edit during the bundling makes the next run bundle again.
   writeFileSync(stamp, '');

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 
 const checkout = fileURLToPath(new URL('..', import.meta.url));
@@ -226,4 +226,35 @@ describe('bundling again', () => {
     expect(rebundles(change)).toBe(expected);
     rmSync(join(made.root, 'model/.#a.ts'), { force: true });
   });
+});
+
+test("the window's programs: one CommonJS file each that knows its place and version", () => {
+  const made = new Checkout();
+  made.write(
+    'package.json',
+    JSON.stringify({
+      type: 'module',
+      version: '1.2.3',
+      engines: { node: '>=20.19' },
+      devDependencies: { electron: '45.4.1' },
+    }),
+  );
+  made.write(
+    'electron/main.ts',
+    `declare const PINSCOPE_VERSION: string, PINSCOPE_ELECTRON: string;
+     import('../model/a.ts').then(({ answer }) => console.log([PINSCOPE_VERSION, PINSCOPE_ELECTRON, answer].join()));`,
+  );
+  made.write('electron/preload.ts', "import { ipcRenderer } from 'electron';\nipcRenderer.send('x');\n");
+  made.write(
+    'sampler/utility.ts',
+    "import { createRequire } from 'node:module';\nconsole.log(import.meta.url, typeof createRequire(import.meta.url));\n",
+  );
+  expect(made.setup()).toMatchObject({ status: 0, stdout: '' });
+  const folder = join(made.root, 'dist/electron');
+  expect(readdirSync(folder).sort()).toEqual(['main.cjs', 'preload.cjs', 'sampler.cjs']);
+  const run = (name: string) =>
+    spawnSync(process.execPath, [join(folder, name)], { encoding: 'utf8' }).stdout.trim();
+  expect(run('main.cjs')).toBe('1.2.3,45.4.1,42');
+  expect(run('sampler.cjs')).toBe(`${pathToFileURL(join(folder, 'sampler.cjs'))} function`);
+  expect(readFileSync(join(folder, 'preload.cjs'), 'utf8')).toMatch(/require\(["'`]electron["'`]\)/);
 });
