@@ -1,0 +1,83 @@
+// npm start, after set-up: the window where there can be one, else the terminal program. Words after -- reach either.
+// `npm start -- list` and other commands of the terminal program go there straight.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { findRuntime } from './electron-runtime.mjs';
+import { makeRunFolder } from './run-folder.mjs';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const words = process.argv.slice(2);
+
+const say = sentence => process.stderr.write(`pinscope: ${sentence}\n`);
+
+/** Runs the terminal program in this process, so that keys and signals are its own. */
+async function terminal(args) {
+  const program = join(root, 'dist', 'cli', 'pinscope.js');
+  process.argv = [process.execPath, program, ...args];
+  await import(pathToFileURL(program).href);
+}
+
+/** The window's words, as the terminal program's that shows the same. */
+function asTerminalWords() {
+  return words.length === 0 ? ['start'] : ['snapshot', ...words, '--watch'];
+}
+
+/** Why no window can be opened, with what would change that; null where one can. */
+function whyNoWindow() {
+  if (process.getuid?.() === 0) {
+    return 'a window does not run as root, so this is the terminal program; for the window run npm start as an ordinary user';
+  }
+  if (!process.env.WAYLAND_DISPLAY && !process.env.DISPLAY) {
+    return 'there is no display, so this is the terminal program; for the window run npm start in a desktop session, or set DISPLAY or WAYLAND_DISPLAY';
+  }
+  if (!existsSync(join(root, 'dist', 'electron', 'main.cjs'))) {
+    return 'dist/electron/main.cjs is not there, so this is the terminal program; npm run setup makes it';
+  }
+  return null;
+}
+
+function openWindow(runtime) {
+  const env = { ...process.env };
+  // They would make it plain Node.
+  delete env.ELECTRON_RUN_AS_NODE;
+  if (runtime.notice !== null) env.PINSCOPE_RUNTIME_NOTICE = runtime.notice;
+  // Electron before 38 asks for X11 unless told.
+  const platform = process.env.DISPLAY ? [] : ['--ozone-platform-hint=auto'];
+  const child = spawn(makeRunFolder(root, runtime), [...platform, ...words], { env, stdio: 'inherit' });
+  // Ctrl-C reaches the window too; we end when it has.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', error => {
+    say(`cannot run ${runtime.path}: ${error.message}`);
+    process.exitCode = 1;
+  });
+  child.on('exit', (code, signal) => {
+    if (signal === 'SIGTRAP' && spawnSync('unshare', ['--user', '--map-root-user', 'true']).status !== 0) {
+      say(
+        'the window needs user namespaces for its sandbox, which this system refuses (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); npm start -- list is the terminal program',
+      );
+    }
+    process.exitCode = code ?? 128 + constants.signals[signal];
+  });
+}
+
+const forTerminal = words[0] !== undefined && (!words[0].startsWith('-') || words[0] === '--help');
+const why = forTerminal ? null : whyNoWindow();
+if (forTerminal) {
+  await terminal(words);
+} else if (why !== null) {
+  say(why);
+  await terminal(asTerminalWords());
+} else {
+  let runtime;
+  try {
+    runtime = findRuntime({ allowDownload: true });
+  } catch (error) {
+    say(`no window, so this is the terminal program: ${error.message}`);
+  }
+  if (runtime) openWindow(runtime);
+  else await terminal(asTerminalWords());
+}
