@@ -101,7 +101,8 @@ export type SamplerEvent =
     }
   /** The list that is kept up to date while no target is watched, and now and then beside one. */
   | { readonly type: 'processes'; readonly list: ProcessList }
-  | { readonly type: 'sample'; readonly sample: Sample; readonly timing: SampleTiming }
+  /** `timing` is `null` where what it cost was not kept: in a recording. */
+  | { readonly type: 'sample'; readonly sample: Sample; readonly timing: SampleTiming | null }
   | { readonly type: 'progress'; readonly what: string; readonly done: number; readonly total: number }
   /** A sample failed. `gone`: the process ended, no further samples come; else the next one is tried at its time. */
   | { readonly type: 'failed'; readonly target: TargetId; readonly gone: boolean; readonly detail: string }
