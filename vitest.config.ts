@@ -1,8 +1,11 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // Runes in renderer/**/*.svelte.ts are compiled as for the page.
+  plugins: [svelte({ configFile: false })],
   test: {
-    include: ['{model,native,sampler,cli,build,electron}/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['{model,native,sampler,cli,build,electron,renderer}/**/*.test.ts', 'test/**/*.test.ts'],
     // The addon keeps state a thread; a fork a file is what the programs look like too.
     pool: 'forks',
     testTimeout: 60_000,

@@ -1,0 +1,56 @@
+import { COMMANDS, type CommandId } from '../../model/commands.ts';
+import type { Navigation } from '../state/navigation.svelte.ts';
+import type { Prefs } from '../state/prefs.svelte.ts';
+import type { Privilege } from '../state/privilege.svelte.ts';
+import type { Session } from '../state/session.svelte.ts';
+import { commandOf, type PageCommandId } from './keys.ts';
+
+export interface CommandStates {
+  readonly session: Session;
+  readonly privilege: Privilege;
+  readonly navigation: Navigation;
+  readonly prefs: Prefs;
+}
+
+/** What each command does here. The compiler asks for every command of the table that Electron does not do itself. */
+export function commandHandlers(states: CommandStates): Record<PageCommandId, () => void> {
+  const { session, privilege, navigation, prefs } = states;
+  return {
+    'file.openRecording': () => void session.openRecording(),
+    'view.theme': () => prefs.switchTheme(),
+    'go.processes': () => void navigation.go('processes'),
+    'go.resources': () => void navigation.go('resources'),
+    'go.runs': () => void navigation.go('runs'),
+    'go.findings': () => void navigation.go('findings'),
+    'go.host': () => void navigation.go('host'),
+    'go.sources': () => void navigation.go('sources'),
+    'capture.pause': () => session.togglePaused(),
+    'capture.refresh': () => session.refreshProcesses(),
+    'capture.grant': () => {
+      if (privilege.canAsk) navigation.grantOpen = true;
+      else void navigation.go('sources');
+    },
+    'capture.revoke': () => void privilege.revoke(),
+    'help.keys': () => {
+      navigation.helpOpen = !navigation.helpOpen;
+    },
+  };
+}
+
+/** Runs commands by id; those that Electron does itself are none of the page's. */
+export function commandRunner(handlers: Record<PageCommandId, () => void>): (id: CommandId) => void {
+  return id => {
+    if (!('role' in COMMANDS[id])) handlers[id as PageCommandId]();
+  };
+}
+
+/** Keys of the whole window. Where a dialog is open, only those that close it. */
+export function onWindowKey(event: KeyboardEvent, run: (id: CommandId) => void): void {
+  if (event.defaultPrevented || event.repeat) return;
+  const id = commandOf(event);
+  if (id === null) return;
+  if (document.querySelector('dialog[open]') !== null && id !== 'help.keys') return;
+  // Also keeps the shell's menu from doing the same a second time.
+  event.preventDefault();
+  run(id);
+}

@@ -1,0 +1,22 @@
+import { createContext } from 'svelte';
+import type { CommandId } from '../model/commands.ts';
+import type { Navigation } from './state/navigation.svelte.ts';
+import type { Prefs } from './state/prefs.svelte.ts';
+import type { Privilege } from './state/privilege.svelte.ts';
+import type { Selection } from './state/selection.svelte.ts';
+import type { Session } from './state/session.svelte.ts';
+
+/** What every view may reach. */
+export interface App {
+  readonly session: Session;
+  readonly selection: Selection;
+  readonly privilege: Privilege;
+  readonly navigation: Navigation;
+  readonly prefs: Prefs;
+  /** Runs a command of model/commands.ts. */
+  readonly run: (id: CommandId) => void;
+  /** The shell's one line about its runtime, if it has one. */
+  readonly runtimeNotice: () => string | null;
+}
+
+export const [getApp, setApp] = createContext<App>();

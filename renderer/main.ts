@@ -1,0 +1,46 @@
+import { mount } from 'svelte';
+import App from './App.svelte';
+import './styles/tokens.css';
+import './styles/base.css';
+import { connectPorts } from './shell.ts';
+import { Clock } from './state/clock.svelte.ts';
+import { Navigation } from './state/navigation.svelte.ts';
+import { Prefs, type PrefsStore } from './state/prefs.svelte.ts';
+import { Privilege } from './state/privilege.svelte.ts';
+import { Selection } from './state/selection.svelte.ts';
+import { Session } from './state/session.svelte.ts';
+import { applyTheme } from './state/theme.ts';
+import { PortTransport } from './transport/port.ts';
+import { loadRecording, ReplayTransport } from './transport/replay.ts';
+
+/** Reading the property already throws where the user or the shell forbids storage. */
+function prefsStore(): PrefsStore | null {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
+}
+
+const shell = window.pinscope ?? null;
+const transport = shell === null ? null : new PortTransport();
+if (transport !== null) connectPorts(window, transport);
+
+const prefs = new Prefs(prefsStore());
+prefs.followSystem(matchMedia('(prefers-color-scheme: dark)'));
+applyTheme(document.documentElement, prefs);
+
+const clock = new Clock();
+const selection = new Selection();
+const privilege = new Privilege(transport);
+const session = new Session(
+  transport,
+  async () => new ReplayTransport(await loadRecording()),
+  selection,
+  clock,
+);
+const navigation = new Navigation();
+
+const target = document.getElementById('app');
+if (target === null) throw new Error('index.html has no element #app');
+mount(App, { target, props: { shell, transport, clock, prefs, selection, privilege, session, navigation } });

@@ -1,0 +1,37 @@
+import { tick } from 'svelte';
+
+/** Views of the main pane, in the order of their tabs. */
+export const VIEWS = [
+  { id: 'resources', title: 'Resources', command: 'go.resources' },
+  { id: 'findings', title: 'Findings', command: 'go.findings' },
+  { id: 'host', title: 'Host memory', command: 'go.host' },
+  { id: 'sources', title: 'Sources and rights', command: 'go.sources' },
+] as const;
+export type ViewId = (typeof VIEWS)[number]['id'];
+
+/** Places that take the keyboard: the element with this id, in this view (`null`: it is always there). */
+const PLACES = {
+  processes: null,
+  resources: 'resources',
+  runs: 'resources',
+  findings: 'findings',
+  host: 'host',
+  sources: 'sources',
+} as const satisfies Record<string, ViewId | null>;
+export type Place = keyof typeof PLACES;
+
+/** Id of the element that has the focus of a place. */
+export const placeId = (place: Place): string => `place-${place}`;
+
+export class Navigation {
+  view = $state.raw<ViewId>('resources');
+  helpOpen = $state(false);
+  grantOpen = $state(false);
+
+  /** Shows a place and gives it the keyboard. */
+  async go(place: Place): Promise<void> {
+    this.view = PLACES[place] ?? this.view;
+    await tick();
+    document.getElementById(placeId(place))?.focus();
+  }
+}

@@ -1,0 +1,84 @@
+/** What the user chose about the window. Kept between starts in a form of its own, so that code may change around it. */
+export interface SavedPrefs {
+  readonly version: 1;
+  readonly theme: ThemeChoice;
+  /** Height of the detail pane as a share of the view, 0.2 to 0.85. */
+  readonly detailShare: number;
+}
+export type ThemeChoice = 'system' | 'light' | 'dark';
+
+const KEY = 'pinscope.prefs';
+const DEFAULTS: SavedPrefs = { version: 1, theme: 'system', detailShare: 0.58 };
+
+/** What was saved, field by field; whatever is missing, damaged or of another version has its default. */
+export function parsePrefs(text: string | null): SavedPrefs {
+  let saved: Partial<Record<keyof SavedPrefs, unknown>>;
+  try {
+    saved = Object(JSON.parse(text ?? '{}'));
+  } catch {
+    return DEFAULTS;
+  }
+  if (saved.version !== 1) return DEFAULTS;
+  const { theme, detailShare } = saved;
+  return {
+    version: 1,
+    theme: theme === 'light' || theme === 'dark' ? theme : DEFAULTS.theme,
+    detailShare: typeof detailShare === 'number' ? clampShare(detailShare) : DEFAULTS.detailShare,
+  };
+}
+
+const clampShare = (share: number): number =>
+  Number.isFinite(share) ? Math.min(0.85, Math.max(0.2, share)) : DEFAULTS.detailShare;
+
+/** Where preferences are kept: the page's localStorage, or nothing where that is refused. */
+export type PrefsStore = Pick<Storage, 'getItem' | 'setItem'>;
+
+export class Prefs {
+  #saved = $state.raw(DEFAULTS);
+  #systemDark = $state(false);
+  readonly #store: PrefsStore | null;
+
+  constructor(store: PrefsStore | null) {
+    this.#store = store;
+    this.#saved = parsePrefs(store?.getItem(KEY) ?? null);
+  }
+
+  get detailShare(): number {
+    return this.#saved.detailShare;
+  }
+  set detailShare(share: number) {
+    this.#save({ ...this.#saved, detailShare: clampShare(share) });
+  }
+
+  /** The theme that is shown. */
+  get theme(): 'light' | 'dark' {
+    if (this.#saved.theme !== 'system') return this.#saved.theme;
+    return this.#systemDark ? 'dark' : 'light';
+  }
+
+  /** To the other theme; back to the system's choice where that is the same. */
+  switchTheme(): void {
+    const next = this.theme === 'dark' ? 'light' : 'dark';
+    const ofSystem = this.#systemDark ? 'dark' : 'light';
+    this.#save({ ...this.#saved, theme: next === ofSystem ? 'system' : next });
+  }
+
+  /** Follows the desktop's theme. Returns what ends it. */
+  followSystem(media: MediaQueryList): () => void {
+    const read = () => {
+      this.#systemDark = media.matches;
+    };
+    read();
+    media.addEventListener('change', read);
+    return () => media.removeEventListener('change', read);
+  }
+
+  #save(saved: SavedPrefs): void {
+    this.#saved = saved;
+    try {
+      this.#store?.setItem(KEY, JSON.stringify(saved));
+    } catch {
+      // A full or forbidden store loses the choice at the end of the window, no more.
+    }
+  }
+}

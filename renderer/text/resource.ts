@@ -1,0 +1,149 @@
+import { CONNECTED, DISCONNECTED, type RunColumns, type SampledResource } from '../../model/run-columns.ts';
+import type { Finding, Snapshot } from '../../model/snapshot.ts';
+import { printable } from '../../model/text.ts';
+
+/** Where pages lie, and how many of them. */
+export interface PlaceCount {
+  readonly node: number | null;
+  readonly zone: string | null;
+  readonly migratetype: string | null;
+  readonly pages: number;
+}
+
+/** What the runs of a buffer add up to; repeats of a page counted. */
+export interface RunSummary {
+  /** Most pages first. */
+  readonly places: readonly PlaceCount[];
+  readonly connected: number;
+  readonly disconnected: number;
+  readonly unknown: number;
+}
+
+const summaries = new WeakMap<RunColumns, RunSummary>();
+
+/** Adds up runs in one pass over the columns, once for each set of runs. */
+export function summaryOf(runs: RunColumns): RunSummary {
+  const known = summaries.get(runs);
+  if (known !== undefined) return known;
+  const { length, count, node, zone, migratetype, backing, names } = runs;
+  const pagesByPlace = new Map<number, number>();
+  let [connected, disconnected, unknown] = [0, 0, 0];
+  for (let i = 0; i < length; i++) {
+    const pages = count[i] ?? 0;
+    // Both are indices into a table of at most 32767 names, and -1.
+    const place =
+      (((node[i] ?? -1) + 1) * 0x8000 + (zone[i] ?? -1) + 1) * 0x8000 + (migratetype[i] ?? -1) + 1;
+    pagesByPlace.set(place, (pagesByPlace.get(place) ?? 0) + pages);
+    if (backing[i] === CONNECTED) connected += pages;
+    else if (backing[i] === DISCONNECTED) disconnected += pages;
+    else unknown += pages;
+  }
+  const places = [...pagesByPlace]
+    .map(([place, pages]): PlaceCount => {
+      const type = place % 0x8000;
+      const rest = Math.floor(place / 0x8000);
+      const nodeOf = Math.floor(rest / 0x8000) - 1;
+      return {
+        node: nodeOf < 0 ? null : nodeOf,
+        zone: names[(rest % 0x8000) - 1] ?? null,
+        migratetype: names[type - 1] ?? null,
+        pages,
+      };
+    })
+    .sort((a, b) => b.pages - a.pages);
+  const summary = { places, connected, disconnected, unknown };
+  summaries.set(runs, summary);
+  return summary;
+}
+
+/** `0 Normal Movable`: node, zone, migratetype; `?` for what is unknown. */
+export function placeText({ node, zone, migratetype }: Omit<PlaceCount, 'pages'>): string {
+  return printable(`${node ?? '?'} ${zone ?? '?'} ${migratetype ?? '?'}`);
+}
+
+/** Where most pages lie, and in how many other places the rest. */
+export function whereText(runs: RunColumns): string {
+  const [most, ...others] = summaryOf(runs).places;
+  if (most === undefined) return '–';
+  return `${placeText(most)}${others.length > 0 ? ` +${others.length}` : ''}`;
+}
+
+export function backingText({ disconnected, unknown }: RunSummary): string {
+  if (disconnected > 0) return `${disconnected} disconnected`;
+  return unknown > 0 ? `${unknown} unknown` : 'connected';
+}
+
+export const isUdmabuf = ({ exporter }: SampledResource): boolean => (exporter ?? 'udmabuf') === 'udmabuf';
+
+export interface WhyNoPages {
+  /** For a cell. */
+  readonly word: string;
+  readonly sentence: string;
+  /** What would grant it; `null`: no right would. */
+  readonly grant: string | null;
+}
+
+/** Why a resource has no pages. */
+export function whyNoPages(resource: SampledResource, sources: Snapshot['sources']): WhyNoPages {
+  if (!isUdmabuf(resource)) {
+    const sentence = 'This is no udmabuf: its pages belong to the driver that exported it.';
+    return { word: '–', sentence, grant: null };
+  }
+  const why = sources.find(({ name }) => name === 'kernel-memory');
+  const detail = printable(why?.detail ?? '');
+  switch (why?.state) {
+    case 'denied':
+      return {
+        word: 'denied',
+        sentence: `Its exact pages are in kernel memory, which this user may not read: ${detail}`,
+        grant: printable(why.grant ?? 'root'),
+      };
+    case 'raced':
+      return { word: 'raced', sentence: `It changed while it was read: ${detail}`, grant: null };
+    case 'ok':
+      return {
+        word: 'raced',
+        sentence: 'The kernel did not have this buffer at the moment its memory was read.',
+        grant: null,
+      };
+    default:
+      return {
+        word: 'not read',
+        sentence: why ? `Kernel memory could not be read: ${detail}` : 'Kernel memory was not read.',
+        grant: null,
+      };
+  }
+}
+
+/** Nothing to see, and nothing that this user may see, are different answers. */
+export function noResources(sources: Snapshot['sources']): string {
+  // Whoever may not see the mappings may not see the open files.
+  return sources.some(({ name, state }) => name === 'maps' && state === 'denied')
+    ? 'The dma-bufs of this process are denied to this user: there may be any number of them.'
+    : 'This process holds no dma-buf now.';
+}
+
+const RANK = { error: 3, warning: 2, info: 1 } as const;
+export type Severity = Finding['severity'];
+
+/** The worst severity of each resource that has findings. */
+export function worstByResource(findings: readonly Finding[]): Map<number, Severity> {
+  const worst = new Map<number, Severity>();
+  for (const { resource, severity } of findings) {
+    if (resource === null) continue;
+    const before = worst.get(resource);
+    if (before === undefined || RANK[severity] > RANK[before]) worst.set(resource, severity);
+  }
+  return worst;
+}
+
+/** The worst of all; `null` without findings. */
+export function worstOf(findings: readonly Finding[]): Severity | null {
+  return findings.reduce<Severity | null>(
+    (worst, { severity }) => (worst === null || RANK[severity] > RANK[worst] ? severity : worst),
+    null,
+  );
+}
+
+/** For sorting: unknown and none come first. */
+export const severityRank = (severity: Severity | undefined): number => (severity ? RANK[severity] : 0);

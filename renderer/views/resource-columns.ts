@@ -1,0 +1,140 @@
+import { formatBytes, formatSpan } from '../../model/format.ts';
+import type { Sample, SampledResource } from '../../model/run-columns.ts';
+import { printable } from '../../model/text.ts';
+import type { Column, Tone } from '../tables/column.ts';
+import {
+  backingText,
+  type Severity,
+  severityRank,
+  summaryOf,
+  whereText,
+  whyNoPages,
+} from '../text/resource.ts';
+
+/** Columns of the table of dma-bufs in one sample. */
+export function resourceColumns(
+  sample: Sample,
+  worst: ReadonlyMap<number, Severity>,
+): Column<SampledResource>[] {
+  /** What a cell says where the pages are not known, and why that is not a dash. */
+  const unread = (resource: SampledResource) => whyNoPages(resource, sample.sources).word;
+  const unreadTone = (resource: SampledResource): Tone => (resource.pages === null ? 'muted' : 'plain');
+  const age = ({ createdAt }: SampledResource): number | null =>
+    createdAt === null ? null : Date.parse(sample.takenAt) - Date.parse(createdAt);
+  return [
+    {
+      id: 'severity',
+      title: '!',
+      hint: 'The worst finding about this buffer. No mark does not mean that it is safe.',
+      width: '16px',
+      text: ({ inode }) => worst.get(inode) ?? '',
+      sortBy: ({ inode }) => -severityRank(worst.get(inode)),
+    },
+    {
+      id: 'inode',
+      title: 'dma-buf',
+      hint: 'Inode of the dma-buf: the same in every process that holds it.',
+      width: '10ch',
+      align: 'right',
+      face: 'data',
+      text: ({ inode }) => String(inode),
+      sortBy: ({ inode }) => inode,
+    },
+    {
+      id: 'name',
+      title: 'Name',
+      hint: 'Name of the dma-buf, or in brackets the driver that exported it where that is not udmabuf.',
+      width: 'minmax(10ch, 1fr)',
+      text: nameText,
+      tone: ({ name }) => (name ? 'plain' : 'muted'),
+      sortBy: ({ name }) => name,
+    },
+    {
+      id: 'size',
+      title: 'Size',
+      hint: 'Size of the buffer.',
+      width: '9ch',
+      align: 'right',
+      face: 'data',
+      text: ({ sizeBytes }) => (sizeBytes === null ? '?' : formatBytes(sizeBytes)),
+      sortBy: ({ sizeBytes }) => sizeBytes,
+    },
+    {
+      id: 'pages',
+      title: 'Pages',
+      hint: 'Entries of the buffer, 4 KiB each; a page that occurs twice counts twice.',
+      width: '8ch',
+      align: 'right',
+      face: 'data',
+      text: resource => (resource.pages ? String(resource.pages.count) : unread(resource)),
+      tone: unreadTone,
+      sortBy: ({ pages }) => pages?.count ?? null,
+    },
+    {
+      id: 'holds',
+      title: 'Holds',
+      hint: 'Bytes of the distinct folios that its pages lie in: the memory that cannot be moved or freed because of it.',
+      width: '9ch',
+      align: 'right',
+      face: 'data',
+      text: resource => (resource.pages ? formatBytes(resource.pages.folioBytes) : unread(resource)),
+      tone: unreadTone,
+      sortBy: ({ pages }) => pages?.folioBytes ?? null,
+    },
+    {
+      id: 'where',
+      title: 'Node, zone, migratetype',
+      hint: 'Where most of its pages lie: NUMA node, zone, type of the pageblock. +2: pages lie in two other places too.',
+      width: 'minmax(28ch, 1.5fr)',
+      text: resource => (resource.pages ? whereText(resource.pages.runs) : unread(resource)),
+      tone: unreadTone,
+      sortBy: ({ pages }) => (pages ? whereText(pages.runs) : null),
+    },
+    {
+      id: 'backing',
+      title: 'Backing',
+      hint: 'Whether its pages still are the guest’s. Disconnected: the guest’s memory has other pages there now.',
+      width: '20ch',
+      text: resource => (resource.pages ? backingText(summaryOf(resource.pages.runs)) : unread(resource)),
+      tone: ({ pages }) => {
+        if (pages === null) return 'muted';
+        const { disconnected, unknown } = summaryOf(pages.runs);
+        return disconnected > 0 ? 'error' : unknown > 0 ? 'muted' : 'plain';
+      },
+      sortBy: ({ pages }) => {
+        if (pages === null) return null;
+        const { disconnected, unknown } = summaryOf(pages.runs);
+        return -disconnected || (unknown > 0 ? 1 : 2);
+      },
+    },
+    {
+      id: 'age',
+      title: 'Age',
+      hint: 'Since the buffer was created, at the time of the sample. Its pages are held since then.',
+      width: '11ch',
+      align: 'right',
+      face: 'data',
+      text: resource => {
+        const span = age(resource);
+        return span === null ? '?' : formatSpan(span);
+      },
+      sortBy: age,
+    },
+    {
+      id: 'count',
+      title: 'Refs',
+      hint: 'References on the dma-buf: fds, mappings and importers of all processes, Pinscope’s own left out.',
+      width: '6ch',
+      align: 'right',
+      face: 'data',
+      text: ({ count }) => (count === null ? '?' : String(count)),
+      sortBy: ({ count }) => count,
+    },
+  ];
+}
+
+function nameText({ name, exporter }: SampledResource): string {
+  if (name) return printable(name);
+  if (exporter === 'udmabuf') return '–';
+  return exporter === null ? '(exporter unknown)' : `(${printable(exporter)})`;
+}

@@ -1,0 +1,119 @@
+import { formatBytes, plural } from '../../model/format.ts';
+import {
+  backingName,
+  CONNECTED,
+  DISCONNECTED,
+  type RunColumns,
+  type Sample,
+} from '../../model/run-columns.ts';
+import type { PageRun } from '../../model/snapshot.ts';
+import { printable } from '../../model/text.ts';
+import { hex } from '../../model/units.ts';
+import type { Column } from '../tables/column.ts';
+
+/** Columns of the table of page runs. A row is its number, so that two million of them are two million of nothing. */
+export function runColumns(runs: RunColumns): Column<number>[] {
+  const names = runs.names.map(printable);
+  const number = (column: { readonly [i: number]: number }, i: number): string => {
+    const value = column[i] ?? Number.NaN;
+    return Number.isNaN(value) || value < 0 ? '?' : String(value);
+  };
+  const address = (column: Float64Array, i: number): string => {
+    const value = column[i] ?? Number.NaN;
+    return Number.isNaN(value) || value < 0 ? '?' : hex(value);
+  };
+  const name = (column: Int16Array, i: number): string => names[column[i] ?? -1] ?? '?';
+  return [
+    {
+      id: 'index',
+      title: 'Index',
+      hint: 'Place of the run’s first page in the buffer, in pages.',
+      width: '7ch',
+      align: 'right',
+      face: 'data',
+      text: i => number(runs.index, i),
+    },
+    {
+      id: 'pfn',
+      title: 'PFN',
+      hint: 'Page frame number of the first page, hexadecimal: physical address / 4096.',
+      width: '10ch',
+      align: 'right',
+      face: 'data',
+      text: i => address(runs.pfn, i),
+    },
+    {
+      id: 'count',
+      title: 'Pages',
+      hint: 'Pages of the run: all follow one another and agree in everything.',
+      width: '7ch',
+      align: 'right',
+      face: 'data',
+      text: i => number(runs.count, i),
+    },
+    {
+      id: 'folio',
+      title: 'Folio',
+      hint: 'Size of the folio that each page belongs to: one pin holds all of it.',
+      width: '7ch',
+      align: 'right',
+      face: 'data',
+      text: i => formatBytes(runs.folioBytes[i] ?? Number.NaN),
+    },
+    {
+      id: 'node',
+      title: 'Node',
+      hint: 'NUMA node.',
+      width: '5ch',
+      align: 'right',
+      face: 'data',
+      text: i => number(runs.node, i),
+    },
+    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 'minmax(9ch, 1fr)', text: i => name(runs.zone, i) },
+    {
+      id: 'migratetype',
+      title: 'Migratetype',
+      hint: 'Type of the pageblock that the pages lie in.',
+      width: 'minmax(14ch, 1fr)',
+      text: i => name(runs.migratetype, i),
+      tone: i => ((runs.migratetype[i] ?? -1) < 0 ? 'muted' : 'plain'),
+    },
+    {
+      id: 'gpa',
+      title: 'Guest address',
+      hint: 'Guest physical address of the first page.',
+      width: '15ch',
+      align: 'right',
+      face: 'data',
+      text: i => address(runs.gpa, i),
+    },
+    {
+      id: 'backing',
+      title: 'Backing',
+      hint: 'Whether these still are the guest’s pages.',
+      width: 'minmax(14ch, 1fr)',
+      text: i => backingName(runs.backing[i] ?? -1),
+      tone: i =>
+        runs.backing[i] === DISCONNECTED ? 'error' : runs.backing[i] === CONNECTED ? 'plain' : 'muted',
+    },
+  ];
+}
+
+/** Everything about one run, in a sentence that can be pasted into a mail. */
+export function runSentence(run: PageRun, { host }: Sample): string {
+  const last = run.pfn + run.count - 1;
+  const blockPages = host.memoryBlockBytes === null ? null : host.memoryBlockBytes / host.pageSize;
+  const block = blockPages === null ? null : Math.floor(run.pfn / blockPages);
+  const parts = [
+    `${plural(run.count, 'page')} from index ${run.index}`,
+    run.count === 1 ? `PFN ${run.pfn}` : `PFN ${run.pfn} to ${last}`,
+    `physical ${hex(run.pfn * host.pageSize)}`,
+    block === null ? null : `memory block ${block}`,
+    run.gpa === null ? 'guest address unknown' : `guest ${printable(run.gpa)}`,
+    run.ramInode === null
+      ? 'in no memfd that is known'
+      : `memfd ${run.ramInode} ${run.ramOffset === null ? 'at an unknown offset' : `+ ${hex(run.ramOffset)}`}`,
+    run.backing === 'disconnected' ? 'disconnected: the memfd has another page there now, or none' : null,
+  ];
+  return parts.filter(part => part !== null).join(', ');
+}
