@@ -47,7 +47,7 @@ function newest(path) {
   // An editor's lock may be a link to nowhere.
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return 0;
-  if (!stat.isDirectory()) return /\.(ts|mjs|json)$/.test(path) ? stat.mtimeMs : 0;
+  if (!stat.isDirectory()) return /\.(ts|mjs|json|svelte|css|html|svg)$/.test(path) ? stat.mtimeMs : 0;
   if (/\/(fixtures|native\/build)$/.test(path)) return 0;
   return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), stat.mtimeMs);
 }
@@ -86,4 +86,17 @@ export async function bundle(root) {
   // Dated at the start: an edit during the bundling makes the next run bundle again.
   writeFileSync(stamp, '');
   utimesSync(stamp, started, started);
+}
+
+/** Bundles the page of the window (renderer/) where its sources are newer. Rejects with vite's message. */
+export async function bundlePage(root) {
+  if (!existsSync(join(root, 'renderer', 'index.html'))) return;
+  const page = join(root, 'dist', 'renderer', 'index.html');
+  const of = ['renderer', 'model', 'build/vite.config.mjs', 'package-lock.json'];
+  const latest = Math.max(...of.map(path => newest(join(root, path))));
+  if (existsSync(page) && statSync(page).mtimeMs >= latest) return;
+  const started = new Date();
+  const { build } = await import('vite');
+  await build({ configFile: join(root, 'build', 'vite.config.mjs') });
+  utimesSync(page, started, started);
 }

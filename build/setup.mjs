@@ -67,5 +67,6 @@ run('make', ['--silent', '-C', 'native'], 'building the addon');
 for (const folder of process.argv.slice(2)) {
   run('make', ['--silent', '-C', folder], `building the helper programs of ${folder}`);
 }
-const { bundle } = await import(pathToFileURL(join(root, 'build', 'bundle.mjs')).href);
+const { bundle, bundlePage } = await import(pathToFileURL(join(root, 'build', 'bundle.mjs')).href);
 await bundle(root).catch(error => fail(`bundling failed: ${error.message}`));
+await bundlePage(root).catch(error => fail(`bundling the page failed: ${error.message}`));
