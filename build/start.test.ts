@@ -104,7 +104,7 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
     );
     const { stdout } = start([], { env: { PINSCOPE_ELECTRON: join(home, 'other/electron') } });
     expect(stdout).toBe(
-      `other window ${electron} \nnotice This window runs on Electron 8.0.0 of PINSCOPE_ELECTRON; it is made for 9.9.9.\n`,
+      `other window ${electron} \nnotice Runs on Electron 8.0.0 of PINSCOPE_ELECTRON; it is made for 9.9.9.\n`,
     );
     expect(start([]).stdout).toMatch(/^window/);
   });
