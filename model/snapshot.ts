@@ -37,6 +37,8 @@ export interface HostState {
   readonly hugetlb: readonly HugetlbPool[] | null;
   readonly cma: readonly CmaArea[] | null;
   readonly memoryBlocks: readonly MemoryBlockState[] | null;
+  /** Ascending; `null` also where the kernel has no NUMA. */
+  readonly nodes: readonly NodeState[] | null;
   /** vmstat nr_foll_pin_*: pin references (one a folio and item), system-wide since boot, never bytes. */
   readonly follPin: { readonly acquired: number; readonly released: number } | null;
   readonly udmabuf: {
@@ -45,6 +47,13 @@ export interface HostState {
     readonly listLimit: number | null;
     readonly sizeLimitMb: number | null;
   };
+}
+
+/** A NUMA node of /sys/devices/system/node, with memory or without. */
+export interface NodeState {
+  readonly node: number;
+  /** Online CPUs, ascending; empty for a node of memory alone. */
+  readonly cpus: readonly number[];
 }
 
 /** A zone of a node (/proc/zoneinfo). Pages of 4 KiB; `startPfn` is null for a zone without pages. */
@@ -117,6 +126,8 @@ export interface Target {
   readonly vmPinBytes: number | null;
   readonly vmLckBytes: number | null;
   readonly hugetlbBytes: number | null;
+  /** Nodes of the CPUs that any thread of it may run on, ascending. */
+  readonly cpuNodes: readonly number[] | null;
   readonly ram: readonly RamBackend[] | null;
   readonly devices: {
     readonly virtioGpu: readonly TargetDevice[];
@@ -147,6 +158,8 @@ export interface RamBackend {
   /** The memfd carries F_SEAL_SHRINK; null when it could not be asked. */
   readonly sealed: boolean | null;
   readonly hva: string;
+  /** `policy=` and `host-nodes=` of the memory backend on the command line; null: not told (no QEMU, or `id` is null). */
+  readonly policy: { readonly mode: string; readonly nodes: readonly number[] } | null;
   /** Where it appears in guest physical memory (`info mtree -f`); null without a monitor. */
   readonly guestRanges: readonly GuestRange[] | null;
 }

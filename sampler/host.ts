@@ -1,4 +1,5 @@
 import { parseCma } from '../model/host/cma.ts';
+import { parseCpuList } from '../model/host/cpulist.ts';
 import { parseHugepages } from '../model/host/hugepages.ts';
 import { type MemoryBlocks, parseMemoryBlocks } from '../model/host/memory-blocks.ts';
 import { type PageTypeInfo, parsePageTypeInfo } from '../model/host/pagetypeinfo.ts';
@@ -6,7 +7,7 @@ import { follPin, parseVmstat } from '../model/host/vmstat.ts';
 import { parseZoneinfo } from '../model/host/zoneinfo.ts';
 import { Format } from '../model/lines.ts';
 import { absent, known, type Reading } from '../model/reading.ts';
-import type { CmaArea, HostState, HugetlbPool, ZoneState } from '../model/snapshot.ts';
+import type { CmaArea, HostState, HugetlbPool, NodeState, ZoneState } from '../model/snapshot.ts';
 import { type HostFiles, understood } from './files.ts';
 import type { SourceLog } from './sources.ts';
 
@@ -18,6 +19,7 @@ export interface HostReadings {
   readonly hugetlb: Reading<HugetlbPool[]>;
   readonly cma: Reading<CmaArea[]>;
   readonly blocks: Reading<MemoryBlocks>;
+  readonly nodes: Reading<NodeState[]>;
   readonly follPin: Reading<NonNullable<HostState['follPin']>>;
   readonly udmabuf: HostState['udmabuf'];
 }
@@ -44,6 +46,7 @@ export function readHost(files: HostFiles, log: SourceLog): HostReadings {
     hugetlb: log.of('hugepages', () => readHugepages(files)),
     cma: log.of('cma', () => readCma(files, known(zones))),
     blocks: log.of('memory-blocks', () => readBlocks(files)),
+    nodes: log.of('nodes', () => readNodes(files)),
     follPin: log.of('vmstat', () => readFollPin(files)),
     udmabuf: {
       device: log.of('/dev/udmabuf', () => files.usable('/dev/udmabuf')).state,
@@ -78,6 +81,18 @@ function readCma(files: HostFiles, zones: readonly ZoneState[] | undefined): Rea
 function readBlocks(files: HostFiles): Reading<MemoryBlocks> {
   const tree = files.tree(BLOCKS, /\/(block_size_bytes|state|valid_zones|node\d+)$/, 1, /\/memory(\d+)?$/);
   return understood(tree, all => parseMemoryBlocks(all));
+}
+
+function readNodes(files: HostFiles): Reading<NodeState[]> {
+  const lists = files.tree(NODES, /\/node\d+\/cpulist$/, 1, /\/node\d+$/);
+  return understood(lists, all =>
+    [...all]
+      .map(([path, text]) => ({
+        node: Number(/\/node(\d+)\/cpulist$/.exec(path)?.[1]),
+        cpus: parseCpuList(text),
+      }))
+      .sort((a, b) => a.node - b.node),
+  );
 }
 
 function readFollPin(files: HostFiles): Reading<NonNullable<HostState['follPin']>> {

@@ -1,3 +1,4 @@
+import { evaluate } from '../model/hazards/index.ts';
 import { parseBufinfo } from '../model/host/bufinfo.ts';
 import { heldBlocks } from '../model/join/blocks.ts';
 import { FrameMap } from '../model/join/frames.ts';
@@ -70,7 +71,7 @@ export class Sampler {
     // Under way while the rest is read: most of it is waiting for copies of kernel memory.
     const opening = this.openKernel(kernel, log);
     const host = readHost(files, log);
-    const { target, ram } = await readTarget(files, native, stat.value, log);
+    const { target, ram } = await readTarget(files, native, stat.value, log, known(host.nodes));
     const buffers = await this.readHolders(pid, log, onProgress);
     const mine = [...buffers.values()]
       .filter(({ holders }) => holders.some(holder => holder.pid === pid))
@@ -83,16 +84,15 @@ export class Sampler {
     );
     const after = stillRuns(files, id);
     if (after.state !== 'ok') return after as Reading<never>;
-    return ok('sample', {
-      schema: 'pinscope.snapshot/1',
+    const sample = {
+      schema: 'pinscope.snapshot/1' as const,
       takenAt,
       host: toHostState(host, kernel, resources),
       target,
       resources,
-      findings: [],
-      notChecked: [],
       sources: log.list(),
-    });
+    };
+    return ok('sample', { ...sample, ...evaluate(sample) });
   }
 
   close(): void {
@@ -223,6 +223,7 @@ function toHostState(host: HostReadings, kernel: Kernel, resources: readonly Sam
     hugetlb: known(host.hugetlb) ?? null,
     cma: known(host.cma) ?? null,
     memoryBlocks: blocks ? heldBlocks(blocks.blocks, blocks.blockBytes / 4096, resources) : null,
+    nodes: known(host.nodes) ?? null,
     follPin: known(host.follPin) ?? null,
     udmabuf: host.udmabuf,
   };

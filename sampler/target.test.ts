@@ -22,7 +22,7 @@ async function read(host: Pick<RecordedHost, 'files' | 'native'>, pid: number) {
   const stat = readStat(host.files, pid);
   if (stat.state !== 'ok') throw new Error(stat.state);
   const log = new SourceLog();
-  const readings = await readTarget(host.files, host.native, stat.value, log);
+  const readings = await readTarget(host.files, host.native, stat.value, log, undefined);
   return { ...readings, sources: new Map(log.list().map(source => [source.name, source])) };
 }
 

@@ -5,11 +5,11 @@ import { MAX_LOCKED_MEMORY, parseLimits } from '../model/proc/limits.ts';
 import { isMemfd, type Vma } from '../model/proc/maps.ts';
 import { parseSmaps } from '../model/proc/smaps.ts';
 import type { ProcStat } from '../model/proc/stat.ts';
-import { parseStatus } from '../model/proc/status.ts';
+import { type ProcStatus, parseStatus } from '../model/proc/status.ts';
 import { isQemu, parseQemuCommandLine, type QemuCommandLine, splitCmdline } from '../model/qemu/cmdline.ts';
 import { type GuestLayout, matchBackends } from '../model/qemu/layout.ts';
 import { absent, denied, known, type Reading } from '../model/reading.ts';
-import type { RamBackend, Target } from '../model/snapshot.ts';
+import type { NodeState, RamBackend, Target } from '../model/snapshot.ts';
 import { hex } from '../model/units.ts';
 import type { Native } from '../native/index.ts';
 import { failure, type HostFiles, understood } from './files.ts';
@@ -41,12 +41,16 @@ export interface TargetReadings {
   readonly ram: RamView;
 }
 
-/** Everything of the snapshot's `target`, and the view of its RAM that the join needs. */
+/**
+ * Everything of the snapshot's `target`, and the view of its RAM that the join needs.
+ * @param nodes of the host, to tell on which ones the process runs
+ */
 export async function readTarget(
   files: HostFiles,
   native: Native,
   stat: ProcStat,
   log: SourceLog,
+  nodes: readonly NodeState[] | undefined,
 ): Promise<TargetReadings> {
   const { pid } = stat;
   const { kind, commandLine } = readKind(files, stat, log);
@@ -74,6 +78,7 @@ export async function readTarget(
       vmPinBytes: of?.vmPinBytes ?? null,
       vmLckBytes: of?.vmLckBytes ?? null,
       hugetlbBytes: of?.hugetlbBytes ?? null,
+      cpuNodes: nodes && of ? cpuNodes(files, pid, of, nodes, log) : null,
       ram: maps.state === 'ok' ? await readRam(files, native, pid, ram, guest, layout, commandLine) : null,
       devices:
         kind === 'qemu'
@@ -82,6 +87,36 @@ export async function readTarget(
       qmp,
     },
   };
+}
+
+/**
+ * Nodes of the CPUs that any thread may run on: libvirt binds each vCPU's thread by itself. Where all CPUs are on one node, one
+ * thread tells. `null`: a thread did not say.
+ */
+function cpuNodes(
+  files: HostFiles,
+  pid: number,
+  main: ProcStatus,
+  nodes: readonly NodeState[],
+  log: SourceLog,
+): number[] | null {
+  const allowed = new Set<number>();
+  const add = (status: ProcStatus) => {
+    for (const cpu of status.cpusAllowed ?? []) allowed.add(cpu);
+    return status.cpusAllowed !== null;
+  };
+  if (!add(main)) return null;
+  if (nodes.filter(({ cpus }) => cpus.length > 0).length > 1) {
+    const threads = log.of('threads', () => files.names(`/proc/${pid}/task`));
+    if (threads.state !== 'ok') return null;
+    for (const tid of threads.value) {
+      const status = files.parsed(`/proc/${pid}/task/${tid}/status`, parseStatus);
+      // A thread that ended meanwhile runs nowhere.
+      if (status.state === 'raced') continue;
+      if (status.state !== 'ok' || !add(status.value)) return null;
+    }
+  }
+  return nodes.filter(({ cpus }) => cpus.some(cpu => allowed.has(cpu))).map(({ node }) => node);
 }
 
 /** Whom /proc/PID belongs to: the effective user, but root for a process that may not be dumped. */
@@ -205,9 +240,12 @@ async function readRam(
     const told = layout?.files.find(
       ({ inode, major, minor }) => Number(inode) === file.inode && major * 2 ** 20 + minor === file.dev,
     );
+    const id = told?.backendId ?? ids.get(i) ?? null;
+    const backend = id === null ? undefined : commandLine?.memoryBackends.find(each => each.id === id);
     return {
-      id: told?.backendId ?? ids.get(i) ?? null,
+      id,
       ...row,
+      policy: backend ? { mode: backend.policy, nodes: backend.hostNodes } : null,
       guestRanges:
         guest
           ?.filter(range => sameFile(range, file))

@@ -72,6 +72,7 @@ export const someSnapshot = (
     hugetlb: [],
     cma: [],
     memoryBlocks: [],
+    nodes: [{ node: 0, cpus: [0, 1] }],
     follPin: { acquired: 1, released: 0 },
     udmabuf: { device: 'ok', listLimit: 1024, sizeLimitMb: 64 },
     ...change.host,
@@ -88,6 +89,7 @@ export const someSnapshot = (
     vmPinBytes: 0,
     vmLckBytes: 0,
     hugetlbBytes: 0,
+    cpuNodes: [0],
     ram: [
       {
         id: 'mem1',
@@ -97,6 +99,7 @@ export const someSnapshot = (
         share: true,
         sealed: true,
         hva: '0x7f8fab000000',
+        policy: { mode: 'default', nodes: [] },
         guestRanges: [],
       },
     ],

@@ -45,6 +45,9 @@ dma-buf 7 of udmabuf
   backing    256 connected
   INDEX  PAGES       PFN  FOLIO  NODE  ZONE    TYPE      GUEST  OFFSET  BACKING
       0    256  0x10bbf0  2 MiB     0  Normal  Movable  0x3000  0x3000  connected
+
+None of 6 rules fired: disconnected, private-ram, pin-in-movable, unmovable-block-in-movable,
+pin-in-cma, remote-node. Nothing else was looked for.
 `);
 });
 

@@ -3,6 +3,7 @@ import type { PageRun, Resource, Snapshot, SourceState } from '../../model/snaps
 import { printable } from '../../model/text.ts';
 import { hex } from '../../model/units.ts';
 import type { Colours } from './colours.ts';
+import { findingLines } from './findings.ts';
 import { table, WIDTH } from './table.ts';
 import { shorten, widthOf, wrap } from './width.ts';
 
@@ -39,7 +40,7 @@ export function snapshotText(snapshot: Snapshot, colours: Colours, options: Snap
       lines.push('', colours.dim(`Add --resource ${example?.inode} for the pages of that one.`));
     }
   }
-  lines.push(...unreadLines(snapshot, colours));
+  lines.push(...findingLines(snapshot, colours, options.resource), ...unreadLines(snapshot, colours));
   return `${lines.map(line => line.trimEnd()).join('\n')}\n`;
 }
 
@@ -384,6 +385,7 @@ function isMissed({ name, state, detail }: SourceState, { target, resources }: S
     case 'btf':
     case 'cma':
     case 'hugepages':
+    case 'nodes':
     case 'vmstat':
     case '/dev/udmabuf':
     case 'udmabuf list_limit':

@@ -10,6 +10,7 @@ const root = { real: 0, effective: 0, saved: 0, fs: 0 };
 
 test('a process with locked and huge pages and an escaped name', () => {
   expect(parseStatus(odd)).toEqual({
+    cpusAllowed: [0, 1],
     name: 'a) S 1\n\\x\x1b(b',
     state: 'S',
     tgid: expect.any(Number),

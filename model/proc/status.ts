@@ -1,3 +1,4 @@
+import { parseCpuList } from '../host/cpulist.ts';
 import { Format } from '../lines.ts';
 
 /** The four ids of a process; 4294967295 is no id (a user outside our namespace reads 65534). */
@@ -23,6 +24,8 @@ export interface ProcStatus {
   readonly nsPid: readonly number[] | null;
   /** Effective capabilities, a bit each. */
   readonly capEff: bigint;
+  /** CPUs that this thread may run on; `null` only where the line is not there. */
+  readonly cpusAllowed: readonly number[] | null;
   /** Bytes. All of these are `null` without memory (kernel thread, zombie). */
   readonly vmLckBytes: number | null;
   readonly vmPinBytes: number | null;
@@ -95,6 +98,7 @@ export function parseStatus(text: string): ProcStatus {
     gid: ids('Gid'),
     nsPid: fields.has('NSpid') ? counts('NSpid') : null,
     capEff: format.hex(capEff.value, 'CapEff', capEff.line),
+    cpusAllowed: fields.has('Cpus_allowed_list') ? parseCpuList(get('Cpus_allowed_list').value) : null,
     vmLckBytes: bytes('VmLck'),
     vmPinBytes: bytes('VmPin'),
     vmRssBytes: bytes('VmRSS'),

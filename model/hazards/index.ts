@@ -1,0 +1,29 @@
+import type { Sample } from '../run-columns.ts';
+import type { Finding, NotChecked } from '../snapshot.ts';
+import { backingRules } from './backing.ts';
+import { movableRules } from './movable.ts';
+import { nodeRules } from './nodes.ts';
+import { type Rule, toFinding, toNotChecked, type Unjudged } from './rule.ts';
+
+export type { Rule } from './rule.ts';
+
+/** Every hazard that is looked for. docs/HAZARDS.md has a section with the id of each. */
+export const RULES: readonly Rule[] = [...backingRules, ...movableRules, ...nodeRules];
+
+const RANK = { error: 0, warning: 1, info: 2 } as const;
+
+/**
+ * What is wrong with a sample, as far as its readings tell: findings by severity, then resource (those of the process first), one a
+ * rule and resource; and every rule that could not look at everything, with the reason. No finding of such a rule says nothing.
+ */
+export function evaluate(sample: Unjudged): Pick<Sample, 'findings' | 'notChecked'> {
+  const findings: Finding[] = [];
+  const notChecked: NotChecked[] = [];
+  for (const rule of RULES) {
+    const { found, because } = rule.check(sample);
+    findings.push(...found.map(told => toFinding(rule, told)));
+    if (because.length > 0) notChecked.push(toNotChecked(rule, because));
+  }
+  findings.sort((a, b) => RANK[a.severity] - RANK[b.severity] || (a.resource ?? -1) - (b.resource ?? -1));
+  return { findings, notChecked };
+}

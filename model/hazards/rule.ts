@@ -1,0 +1,94 @@
+import type { Sample, SampledResource } from '../run-columns.ts';
+import type { Finding, NotChecked, SourceState } from '../snapshot.ts';
+
+export type Severity = Finding['severity'];
+export type Evidence = Finding['evidence'][number];
+
+/** A sample before the rules have seen it. */
+export type Unjudged = Omit<Sample, 'findings' | 'notChecked'>;
+
+/** What a rule says of one resource, or with `resource: null` of the process. */
+export interface Told {
+  readonly resource: number | null;
+  readonly title: string;
+  readonly explanation: string;
+  readonly remedy: string;
+  readonly evidence: readonly Evidence[];
+}
+
+/** Outcome of a rule: what it found in what it could look at, and a reason for each part that it could not. */
+export interface Outcome {
+  readonly found: readonly Told[];
+  readonly because: readonly string[];
+}
+
+/**
+ * A hazard as data. Severity: `error`, something is wrong now; `warning`, something will fail when the host does its part (takes
+ * memory offline, asks CMA for it) or is paid for all the time; `info`, good to know.
+ */
+export interface Rule {
+  readonly id: string;
+  readonly severity: Severity;
+  /** A sentence: when it fires. */
+  readonly fires: string;
+  /** Facts that it rests on: without one it is not checked. */
+  readonly needs: readonly string[];
+  readonly check: (sample: Unjudged) => Outcome;
+}
+
+/** The finding of the schema. */
+export const toFinding = (rule: Rule, { resource, ...told }: Told): Finding => ({
+  rule: rule.id,
+  severity: rule.severity,
+  resource,
+  ...told,
+  reference: `docs/HAZARDS.md#${rule.id}`,
+});
+
+/** One entry a rule. `because` begins in lower case: it goes on after “not checked, because”. */
+export const toNotChecked = (rule: Rule, because: readonly string[]): NotChecked => ({
+  rule: rule.id,
+  because: because.join('; '),
+});
+
+/** A resource that is a udmabuf, or whose exporter nobody told. */
+export const mayBeUdmabuf = ({ exporter }: Pick<SampledResource, 'exporter'>): boolean =>
+  (exporter ?? 'udmabuf') === 'udmabuf';
+
+/** `kernel-memory is denied (DETAIL; needs GRANT)` of the first of these sources that is not `ok`; else `otherwise`. */
+export function whyMissing(
+  sources: readonly SourceState[],
+  names: readonly string[],
+  otherwise: string,
+): string {
+  for (const name of names) {
+    const source = sources.find(each => each.name === name);
+    if (!source) return `${name} was not read`;
+    if (source.state === 'ok') continue;
+    const needs = source.grant === undefined ? '' : `; needs ${source.grant}`;
+    return `${name} is ${source.state} (${source.detail}${needs})`;
+  }
+  return otherwise;
+}
+
+/** Why the resources of the list may not be all there are; `null`: they are. */
+export function unlisted({ resources, sources }: Unjudged): string | null {
+  // Whoever may see the mappings may see the open files.
+  const maps = sources.find(({ name }) => name === 'maps');
+  if (resources.length > 0 || maps?.state === 'ok') return null;
+  return `the dma-bufs of this process are not known: ${whyMissing(sources, ['maps'], '')}`;
+}
+
+/**
+ * How udmabuf holds pages here, in a word: `pinned` where it takes FOLL_PIN (memfd_pin_folios, 6.11), `held` where it takes plain
+ * references or nothing tells.
+ */
+export const heldWord = ({ host }: Unjudged): 'pinned' | 'held' =>
+  host.kernel.udmabufEra === 'folio-pins' ? 'pinned' : 'held';
+
+/**
+ * A shell line that prints the page runs of one buffer which hold a text, by `pinscope snapshot --json`: one run a line, whatever
+ * white space the JSON has.
+ */
+export const recheckRuns = ({ target }: Unjudged, inode: number, text: string): string =>
+  `sudo pinscope snapshot --pid ${target.pid} --resource ${inode} --json | tr -d ' \\n' | tr '{' '\\n' | grep '"pfn":.*${text}'`;
