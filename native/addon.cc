@@ -1,4 +1,5 @@
 // The exports: arguments are checked and copied here, before any work; index.ts is the only caller.
+#include <algorithm>
 #include <climits>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,8 @@ namespace {
 
 constexpr double kMaxSafe = 9007199254740991;  // 2^53 - 1
 constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
+constexpr int kMaxPacketBytes = 1 << 20;
+constexpr int kMaxTimeoutMs = 60'000;
 
 [[noreturn]] void ThrowType(Napi::Env env, const std::string& message) {
   Napi::TypeError error = Napi::TypeError::New(env, message);
@@ -29,10 +32,11 @@ bool IsWhole(double number, double low, double high) {
   return number >= low && number <= high && std::floor(number) == number;  // NaN fails the first
 }
 
-int ToInt(const Napi::Value& value, const char* name, int low) {
+int ToInt(const Napi::Value& value, const char* name, int low, int high = INT_MAX) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-  if (!IsWhole(number, low, INT_MAX)) {
-    ThrowType(value.Env(), std::string(name) + ": whole number from " + std::to_string(low) + " to 2^31-1");
+  if (!IsWhole(number, low, high)) {
+    const std::string end = high == INT_MAX ? "2^31-1" : std::to_string(high);
+    ThrowType(value.Env(), std::string(name) + ": whole number from " + std::to_string(low) + " to " + end);
   }
   return static_cast<int>(number);
 }
@@ -142,6 +146,45 @@ Napi::Value GetFdSeals(const Napi::CallbackInfo& info) {
   return Queue(info.Env(), GetSeals(Duplicate(fd), FdPath(fd)), none, none);
 }
 
+Napi::Value MakeSocketPair(const Napi::CallbackInfo& info) {
+  Napi::Array result = Napi::Array::New(info.Env(), 2);
+  auto [ours, theirs] = SocketPair();
+  result.Set(uint32_t{0}, Napi::Number::New(info.Env(), ours.get()));
+  result.Set(uint32_t{1}, Napi::Number::New(info.Env(), theirs.get()));
+  ours.release();
+  theirs.release();
+  return result;
+}
+
+// (fd, data, timeoutMs)
+Napi::Value Send(const Napi::CallbackInfo& info) {
+  const int fd = ToInt(info[0], "fd", 0);
+  const auto data = ToArray<Napi::Uint8Array>(info[1], napi_uint8_array, "data", "Uint8Array");
+  const int timeout_ms = ToInt(info[2], "timeoutMs", 0, kMaxTimeoutMs);
+  SendPacket(fd, {data.Data(), data.Data() + data.ElementLength()}, timeout_ms, FdPath(fd));
+  return info.Env().Undefined();
+}
+
+// (fd, maxBytes, timeoutMs)
+Napi::Value Receive(const Napi::CallbackInfo& info) {
+  const int fd = ToInt(info[0], "fd", 0);
+  const int max_bytes = ToInt(info[1], "maxBytes", 1, kMaxPacketBytes);
+  const int timeout_ms = ToInt(info[2], "timeoutMs", 0, kMaxTimeoutMs);
+  Packet packet = ReceivePacket(fd, static_cast<size_t>(max_bytes), timeout_ms, FdPath(fd));
+  Napi::Uint8Array data = Napi::Uint8Array::New(info.Env(), packet.data.size());
+  std::copy(packet.data.begin(), packet.data.end(), data.Data());
+  Napi::Array fds = Napi::Array::New(info.Env(), packet.fds.size());
+  for (size_t i = 0; i < packet.fds.size(); i++) {
+    fds.Set(static_cast<uint32_t>(i), Napi::Number::New(info.Env(), packet.fds[i].get()));
+  }
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("data", data);
+  result.Set("fds", fds);
+  // Nothing can fail any more: they are JS's now.
+  for (UniqueFd& owned : packet.fds) owned.release();
+  return result;
+}
+
 Napi::Value CancelCall(const Napi::CallbackInfo& info) {
   if (!info[0].IsNumber()) ThrowType(info.Env(), "id: number");
   Cancel(info.Env(), info[0].As<Napi::Number>().Int64Value());
@@ -176,6 +219,9 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   Export<&OpenPidfd>(exports, "pidfdOpen");
   Export<&GetPidfdFd>(exports, "pidfdGetfd");
   Export<&GetFdSeals>(exports, "getSeals");
+  Export<&MakeSocketPair>(exports, "socketPair");
+  Export<&Send>(exports, "sendPacket");
+  Export<&Receive>(exports, "receivePacket");
   Export<&CancelCall>(exports, "cancel");
   return exports;
 }

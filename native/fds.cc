@@ -33,6 +33,8 @@ struct Row {
   uint64_t ino = 0;
   uint64_t size = 0;
   int64_t ctime_ns = 0;
+  uint32_t mode = 0;
+  uint32_t block_bytes = 0;
 };
 
 struct CloseDir {
@@ -81,6 +83,8 @@ class ListFdsJob : public Job {
     result.Set("ino", Column<Napi::BigUint64Array>(env, rows_, &Row::ino));
     result.Set("size", Column<Napi::BigUint64Array>(env, rows_, &Row::size));
     result.Set("ctimeNs", Column<Napi::BigInt64Array>(env, rows_, &Row::ctime_ns));
+    result.Set("mode", Column<Napi::Uint32Array>(env, rows_, &Row::mode));
+    result.Set("blockBytes", Column<Napi::Uint32Array>(env, rows_, &Row::block_bytes));
     result.Set("errno", Column<Napi::Int32Array>(env, rows_, &Row::error));
     return result;
   }
@@ -125,6 +129,8 @@ class ListFdsJob : public Job {
     row.ino = st.st_ino;
     row.size = static_cast<uint64_t>(st.st_size);
     row.ctime_ns = int64_t{st.st_ctim.tv_sec} * 1000000000 + st.st_ctim.tv_nsec;
+    row.mode = st.st_mode;
+    row.block_bytes = static_cast<uint32_t>(st.st_blksize);
     return true;
   }
 

@@ -42,6 +42,8 @@ describe('the table of descriptors', () => {
       expect(Array.from(table.ino)).toEqual(stats.map(stat => stat.ino));
       expect(Array.from(table.size)).toEqual(stats.map(stat => stat.size));
       expect(Array.from(table.ctimeNs)).toEqual(stats.map(stat => stat.ctimeNs));
+      expect(Array.from(table.mode)).toEqual(stats.map(stat => Number(stat.mode)));
+      expect(Array.from(table.blockBytes)).toEqual(stats.map(stat => Number(stat.blksize)));
       expect(table.errno.every(errno => errno === 0)).toBe(true);
 
       const memfds = await native.listFds(directory, ['/dmabuf:', '/memfd:held']);

@@ -1,7 +1,7 @@
 /**
- * The one file that knows where the addon is, and the whole contract of what it does. The addon does system calls and
- * merges equal neighbours; it knows no policy. Every call runs on a pool thread, in chunks, and can be cancelled.
- * Arrays come back in buffers that V8 allocated (Electron refuses external ones).
+ * The one file that knows where native outputs are, and the whole contract of what the addon does. The addon does system
+ * calls and merges equal neighbours; it knows no policy. Every call that returns a promise runs on a pool thread, in chunks,
+ * and can be cancelled; packets are sent and received in the calling thread, and throw what the others reject with. Arrays come back in buffers that V8 allocated (Electron refuses external ones).
  *
  * A descriptor that is passed in is duplicated before the call returns, so the caller may close its own at once.
  * Every failure is a rejection: a NativeError for a system call, a TypeError or RangeError (with `code`) for arguments.
@@ -110,8 +110,18 @@ export interface FdTable {
   readonly size: BigUint64Array;
   /** st_ctime in ns since 1970: for a dma-buf the time of its creation. */
   readonly ctimeNs: BigInt64Array;
+  /** st_mode: type and permissions. */
+  readonly mode: Uint32Array;
+  /** st_blksize: of hugetlbfs the huge page (fs/hugetlbfs/inode.c), of tmpfs a page. */
+  readonly blockBytes: Uint32Array;
   /** 0, or the errno of readlink or stat for this row (its columns are then 0): an fd may close at any time. */
   readonly errno: Int32Array;
+}
+
+/** One packet and the descriptors that came beside it: close-on-exec, the caller closes them. */
+export interface Packet {
+  readonly data: Uint8Array;
+  readonly fds: number[];
 }
 
 /** The addon. Use `loadNative()`. */
@@ -136,6 +146,16 @@ export interface Native {
   pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
   /** fcntl(F_GET_SEALS): F_SEAL_* bits of a memfd (include/uapi/linux/fcntl.h); EINVAL for a file that cannot be sealed. */
   getSeals(fd: number): Promise<number>;
+  /** socketpair(2): AF_UNIX, SOCK_SEQPACKET, both close-on-exec. A child gets one as its `stdio`. The caller closes both. */
+  socketPair(): [ours: number, theirs: number];
+  /** Sends one packet. EPIPE or ECONNRESET when the other end is closed, ETIMEDOUT when it stays full that long. */
+  sendPacket(fd: number, data: Uint8Array, timeoutMs: number): void;
+  /**
+   * Receives one packet; waits at most `timeoutMs` (up to 60,000), else ETIMEDOUT. ECONNRESET at the end, also for an empty packet
+   * without descriptors. EMSGSIZE for one longer than `maxBytes` (up to 2^20), EMFILE for more descriptors than 16 or than this
+   * process may have: what came with it is closed.
+   */
+  receivePacket(fd: number, maxBytes: number, timeoutMs: number): Packet;
 }
 
 type Progress = (done: number, total: number) => void;
@@ -168,6 +188,9 @@ interface Addon {
   pidfdOpen(pid: number): Promise<number>;
   pidfdGetfd(pidfd: number, targetFd: number): Promise<number>;
   getSeals(fd: number): Promise<number>;
+  socketPair(): [number, number];
+  sendPacket(fd: number, data: Uint8Array, timeoutMs: number): void;
+  receivePacket(fd: number, maxBytes: number, timeoutMs: number): Packet;
   cancel(id: number): void;
 }
 
@@ -193,16 +216,31 @@ function here(): string {
 }
 
 function findAddon(): string {
-  const override = process.env.PINSCOPE_ADDON;
-  if (override) return override;
+  return process.env.PINSCOPE_ADDON || findBuilt('pinscope.node', 'native addon');
+}
+
+/**
+ * The broker of this build, to be installed: it never runs from here. Throws like {@link loadNative} where it is not built.
+ * In a package both are outside the archive.
+ */
+export function brokerFile(): string {
+  return findBuilt('pinscope-broker', 'broker');
+}
+
+/** The polkit policy that belongs to {@link brokerFile}. */
+export function policyFile(): string {
+  return findBuilt('io.github.pinscope.policy', 'broker’s policy');
+}
+
+function findBuilt(name: string, what: string): string {
   const from = here();
   const places = from.endsWith('/native/index.ts')
-    ? ['./build/pinscope.node']
-    : ['../native/pinscope.node', '../../native/build/pinscope.node'];
+    ? [`./build/${name}`]
+    : [`../native/${name}`, `../../native/build/${name}`];
   const files = places.map(place => fileURLToPath(new URL(place, from)));
   const file = files.find(path => existsSync(path));
   if (file === undefined) {
-    throw new Error(`The native addon is not built (looked for ${files.join(' and ')}): run npm run setup.`);
+    throw new Error(`The ${what} is not built (looked for ${files.join(' and ')}): run npm run setup.`);
   }
   return file;
 }
@@ -260,5 +298,8 @@ function wrap(addon: Addon): Native {
     pidfdOpen: async pid => addon.pidfdOpen(pid),
     pidfdGetfd: async (pidfd, targetFd) => addon.pidfdGetfd(pidfd, targetFd),
     getSeals: async fd => addon.getSeals(fd),
+    socketPair: () => addon.socketPair(),
+    sendPacket: (fd, data, timeoutMs) => addon.sendPacket(fd, data, timeoutMs),
+    receivePacket: (fd, maxBytes, timeoutMs) => addon.receivePacket(fd, maxBytes, timeoutMs),
   };
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "unique_fd.h"
@@ -33,6 +34,20 @@ std::unique_ptr<Job> GetSeals(UniqueFd fd, std::string path);
 
 // A new close-on-exec duplicate: JS may close its own while the work runs.
 UniqueFd Duplicate(int fd);
+
+// One packet and the descriptors beside it.
+struct Packet {
+  std::vector<uint8_t> data;
+  std::vector<UniqueFd> fds;
+};
+constexpr size_t kMaxPacketFds = 16;
+
+// Both ends close-on-exec.
+std::pair<UniqueFd, UniqueFd> SocketPair();
+// These two block, at most this long: ETIMEDOUT. EPIPE or ECONNRESET where the other end is closed.
+void SendPacket(int fd, const std::vector<uint8_t>& data, int timeout_ms, const std::string& path);
+// EMSGSIZE where the packet is longer, EMFILE where more descriptors came than there is room for: all are closed then.
+Packet ReceivePacket(int fd, size_t max_bytes, int timeout_ms, const std::string& path);
 
 // read(2) at `offset` until `size` bytes are there or the file ends; the bytes read. Sets `error` to 0 or the errno
 // that ended it.

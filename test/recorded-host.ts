@@ -138,6 +138,9 @@ function listFds(directory: string, prefixes: readonly string[]): FdTable {
     ino: BigUint64Array.from(rows, ({ stat }) => BigInt(stat?.[2] ?? 0)),
     size: BigUint64Array.from(rows, ({ stat }) => BigInt(stat?.[3] ?? 0)),
     ctimeNs: BigInt64Array.from(rows, ({ stat }) => (stat ? ctimeNs(stat) : 0n)),
+    // Not recorded either.
+    mode: Uint32Array.from(rows, () => 0),
+    blockBytes: Uint32Array.from(rows, () => 0),
     // ENOENT where nothing was recorded.
     errno: Int32Array.from(rows, ({ stat }) => (stat ? 0 : 2)),
   };
