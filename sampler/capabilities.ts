@@ -2,8 +2,10 @@ import { closeSync } from 'node:fs';
 import { absent, denied, known, ok, type Reading } from '../model/reading.ts';
 import type { SourceState } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
-import { type HostFiles, understood } from './files.ts';
+import { understood } from './files.ts';
+import { KERNEL_MEMORY_GRANT, PAGES_GRANT } from './grants.ts';
 import { openKernel, readKernel } from './kernel.ts';
+import { readFds } from './process.ts';
 import { SourceLog } from './sources.ts';
 
 /** A source of the host with what it is good for. */
@@ -41,7 +43,8 @@ export async function readCapabilities(host: HostAccess): Promise<Capability[]> 
   probe('vmstat', 'FOLL_PIN references of the whole machine', opens('/proc/vmstat'));
   probe('kpageflags', 'flags of page frames', opens('/proc/kpageflags'));
   probe('kpagecount', 'mappings of page frames', opens('/proc/kpagecount'));
-  probe('other processes', 'holders of buffers in all processes', () => readOthers(files));
+  await log.ofAsync('other processes', () => readOthers(host));
+  gives.set('other processes', 'holders of buffers in all processes');
   await log.ofAsync('pagemap PFNs', () => readPagemapPfn(host));
   gives.set('pagemap PFNs', 'page frames behind a process’s addresses');
   probe('bufinfo', 'attached devices of dma-bufs', opens('/sys/kernel/debug/dma_buf/bufinfo'));
@@ -54,11 +57,11 @@ export async function readCapabilities(host: HostAccess): Promise<Capability[]> 
 }
 
 /** init belongs to root: who may list its files may list everyone's. */
-function readOthers(files: HostFiles): Reading<unknown> {
-  const names = files.names('/proc/1/fd');
-  return names.state === 'denied'
-    ? { ...names, grant: 'root (CAP_SYS_PTRACE); your own processes are seen anyway' }
-    : names;
+async function readOthers({ files, native }: HostAccess): Promise<Reading<unknown>> {
+  const fds = await readFds(files, native, 1, ['/dmabuf:']);
+  return fds.state === 'denied'
+    ? { ...fds, grant: `root (CAP_SYS_PTRACE) or ${KERNEL_MEMORY_GRANT}; your own processes are seen anyway` }
+    : fds;
 }
 
 /** Our own page table, at a page that is surely present: a PFN of 0 there means that the kernel hides PFNs from us. */
@@ -77,7 +80,11 @@ async function readPagemapPfn({ files, native }: HostAccess): Promise<Reading<un
     if (((runs.flags[0] ?? 0) & 0x100) === 0)
       return absent(path, 'the page that was asked for is not present');
     return runs.frame[0] === 0
-      ? denied(path, 'the kernel shows presence, and 0 for every PFN', 'root (CAP_SYS_ADMIN)')
+      ? denied(
+          path,
+          'the kernel shows presence, and 0 for every PFN',
+          `root (CAP_SYS_ADMIN) or ${PAGES_GRANT}`,
+        )
       : ok(path, true);
   } finally {
     closeSync(fd.value);

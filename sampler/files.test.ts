@@ -44,12 +44,15 @@ describe('a failed call', () => {
 });
 
 test.each([
-  ['/proc/kcore', /CAP_SYS_RAWIO.*lockdown/],
-  ['/proc/kpageflags', /^root$/],
+  ['/proc/kcore', /CAP_SYS_RAWIO.*grant of kernel memory.*lockdown/],
+  ['/proc/kpageflags', /^root or Pinscope’s grant of pages$/],
   ['/proc/17/pagemap', /same user.*CAP_SYS_ADMIN.*PFN/],
   ['/proc/17/fd/', /same user.*CAP_SYS_PTRACE/],
-  ['/proc/pagetypeinfo', /^root$/],
-  ['/sys/kernel/debug/dma_buf/bufinfo', /^root$/],
+  ['/proc/pagetypeinfo', /^root or Pinscope’s grant of pages$/],
+  ['/sys/kernel/debug/dma_buf/bufinfo', /^root or Pinscope’s grant of pages$/],
+  ['/sys/kernel/debug/cma', /^root$/],
+  ['/proc/17/maps', /Pinscope’s grant of pages$/],
+  ['/proc/17/root/x', /CAP_SYS_PTRACE\)$/],
   ['/dev/udmabuf', /group.*kvm/],
   ['/elsewhere', /^root$/],
 ])('what grants %s', (path, words) => {

@@ -13,30 +13,51 @@ import { join } from 'node:path';
 import type { Files } from '../model/lines.ts';
 import { ParseError } from '../model/parse-error.ts';
 import { absent, denied, known, ok, type Reading, raced } from '../model/reading.ts';
+import type { FdTable } from '../native/index.ts';
+import { hidesValues } from './broker-protocol.ts';
 import { grantFor } from './grants.ts';
 
 /**
+ * Somebody who may open what this process may not: the broker. All throw like the system call that was refused, with `code`;
+ * `undefined`: this is nothing that they do, or they are gone. The caller closes what is returned.
+ */
+export interface PrivilegedFiles {
+  open(path: string): number | undefined;
+  /** Fds of a process whose links begin with one of these. */
+  listFds(pid: number, prefixes: readonly string[]): FdTable | undefined;
+  /** A duplicate of a process's dma-buf or memfd. */
+  getFd(pid: number, fd: number): number | undefined;
+}
+
+/**
  * The host's files below a root: `/` for this machine, a recorded tree for tests. All reads of procfs and sysfs go through
- * here, so that a refusal, a missing file and a process that ended are told apart in one place.
+ * here, so that a refusal, a missing file and a process that ended are told apart in one place. What this process is refused is
+ * asked of the broker, where there is one; where that refuses too, it is `denied`.
  */
 export class HostFiles {
+  private privileged: PrivilegedFiles | null = null;
+
   constructor(private readonly root = '/') {}
+
+  /** From now on, or `null`: no longer. */
+  usePrivileged(files: PrivilegedFiles | null): void {
+    this.privileged = files;
+  }
 
   /** The whole text of a file, as UTF-8 with replacement characters. */
   text(path: string): Reading<string> {
-    return this.read(path, () => readFileSync(this.at(path), 'utf8'));
+    return this.read(path, () => this.whole(path, from => readFileSync(from, 'utf8')));
   }
 
   /** The whole file. */
   bytes(path: string): Reading<Uint8Array> {
-    return this.read(path, () => readFileSync(this.at(path)));
+    return this.read(path, () => this.whole(path, from => readFileSync(from)));
   }
 
   /** At most `limit` bytes from the start of a file. */
   head(path: string, limit: number): Reading<Uint8Array> {
-    return this.read(path, () => {
-      const fd = openSync(this.at(path), 'r');
-      try {
+    return this.read(path, () =>
+      this.opened(path, fd => {
         const data = new Uint8Array(limit);
         let filled = 0;
         for (;;) {
@@ -44,10 +65,8 @@ export class HostFiles {
           if (read === 0 || filled + read === limit) return data.subarray(0, filled + read);
           filled += read;
         }
-      } finally {
-        closeSync(fd);
-      }
-    });
+      }),
+    );
   }
 
   /** Text, parsed. A text that does not have its format is `absent`: we do not understand it, and do not guess. */
@@ -57,7 +76,19 @@ export class HostFiles {
 
   /** Opens for reading, and never waits for a writer as a FIFO would make us; the caller closes. */
   open(path: string): Reading<number> {
-    return this.read(path, () => openSync(this.at(path), constants.O_RDONLY | constants.O_NONBLOCK));
+    return this.read(path, () => this.openFd(path));
+  }
+
+  /** A duplicate of another process's dma-buf or memfd, by the broker; `denied` without one. The caller closes it. */
+  duplicate(pid: number, fd: number): Reading<number> {
+    const path = `/proc/${pid}/fd/${fd}`;
+    return this.read(path, () => this.privileged?.getFd(pid, fd) ?? notPermitted(path));
+  }
+
+  /** Fds of a process whose links begin with one of these, by the broker; `denied` without one. */
+  listFds(pid: number, prefixes: readonly string[]): Reading<FdTable> {
+    const path = `/proc/${pid}/fd/`;
+    return this.read(path, () => this.privileged?.listFds(pid, prefixes) ?? notPermitted(path));
   }
 
   names(directory: string): Reading<string[]> {
@@ -106,6 +137,45 @@ export class HostFiles {
     return this.root === '/' ? path : join(this.root, path);
   }
 
+  /** By its path where that goes: a sample reads thousands of small files. */
+  private whole<T>(path: string, get: (from: string | number) => T): T {
+    if (this.privileged === null) return get(this.at(path));
+    if (hidesValues(path)) return this.opened(path, get);
+    try {
+      return get(this.at(path));
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return this.opened(path, get);
+    }
+  }
+
+  private opened<T>(path: string, use: (fd: number) => T): T {
+    const fd = this.openFd(path);
+    try {
+      return use(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  private openFd(path: string): number {
+    if (this.privileged !== null && hidesValues(path)) {
+      try {
+        const fd = this.privileged.open(path);
+        if (fd !== undefined) return fd;
+      } catch {
+        // Hidden values are better than none.
+      }
+    }
+    try {
+      return openSync(this.at(path), constants.O_RDONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      const fd = isRefusal(error) ? this.privileged?.open(path) : undefined;
+      if (fd === undefined) throw error;
+      return fd;
+    }
+  }
+
   private read<T>(path: string, get: () => T): Reading<T> {
     try {
       return ok(path, get());
@@ -113,6 +183,14 @@ export class HostFiles {
       return failure(path, error);
     }
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM');
+}
+
+function notPermitted(path: string): never {
+  throw Object.assign(new Error(`EACCES: permission denied '${path}'`), { code: 'EACCES' });
 }
 
 /** A failed system call as a reading. */

@@ -1,10 +1,24 @@
+/** Pinscope's own grants (docs/BROKER.md), as sentences end with them. */
+export const PAGES_GRANT = 'Pinscope’s grant of pages';
+export const KERNEL_MEMORY_GRANT = 'Pinscope’s grant of kernel memory';
+
 /** What would let a user read a file that was refused, by path; the first pattern that matches speaks. */
 const GRANTS: readonly (readonly [RegExp, string])[] = [
-  [/^\/proc\/kcore/, 'root (CAP_SYS_RAWIO), and no kernel lockdown at the level confidentiality'],
-  [/^\/proc\/kpage/, 'root'],
-  [/^\/proc\/\d+\/pagemap/, 'the same user as the process for its page table, root (CAP_SYS_ADMIN) for PFNs'],
+  [
+    /^\/proc\/kcore/,
+    `root (CAP_SYS_RAWIO) or ${KERNEL_MEMORY_GRANT}, and no kernel lockdown at the level confidentiality`,
+  ],
+  [/^\/proc\/(kpage|pagetypeinfo)/, `root or ${PAGES_GRANT}`],
+  [
+    /^\/proc\/\d+\/pagemap/,
+    `the same user as the process for its page table, root (CAP_SYS_ADMIN) or ${PAGES_GRANT} for PFNs`,
+  ],
+  [
+    /^\/proc\/\d+\/((s?maps|fd)\/?$|fdinfo\/)/,
+    `the same user as the process, root (CAP_SYS_PTRACE) or ${PAGES_GRANT}`,
+  ],
   [/^\/proc\/\d+\//, 'the same user as the process, or root (CAP_SYS_PTRACE)'],
-  [/^\/proc\/(pagetypeinfo|slabinfo|vmallocinfo)/, 'root'],
+  [/^\/sys\/kernel\/debug\/dma_buf\/bufinfo/, `root or ${PAGES_GRANT}`],
   [/^\/sys\/kernel\/(debug|tracing)/, 'root'],
   [/^\/dev\/udmabuf/, 'membership in the group that owns /dev/udmabuf (often kvm), or root'],
 ];

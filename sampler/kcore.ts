@@ -14,6 +14,7 @@ const PATH = '/proc/kcore';
  */
 export class Kcore implements KernelMemory {
   private last: Promise<unknown> = Promise.resolve();
+  private closed = false;
 
   private constructor(
     private readonly native: Native,
@@ -38,6 +39,7 @@ export class Kcore implements KernelMemory {
     ranges: readonly MemoryRange[],
     into?: Uint8Array,
   ): Promise<(Uint8Array | undefined)[]> {
+    if (this.closed) throw Object.assign(new Error('kernel memory was closed'), { code: 'EPERM' });
     const offsets = ranges.map(({ address, bytes }) =>
       bytes > 0 ? fileOffset(this.header.segments, address, bytes) : undefined,
     );
@@ -59,8 +61,10 @@ export class Kcore implements KernelMemory {
     });
   }
 
+  /** Also in the middle of reading: what was not read yet is then refused (EPERM). */
   close(): void {
-    closeSync(this.fd);
+    if (!this.closed) closeSync(this.fd);
+    this.closed = true;
   }
 }
 

@@ -29,7 +29,9 @@ export async function listProcesses(
     const { kind, commandLine } = readKind(files, stat);
     const buffers = held.get(pid);
     if (kind === 'other' && !buffers) continue;
-    const fds = buffers ? 'ok' : files.names(`/proc/${pid}/fd`).state;
+    const own = buffers ? 'ok' : files.names(`/proc/${pid}/fd`).state;
+    // What we may not list, the broker may have listed.
+    const fds = own === 'denied' && !scan.hidden.has(pid) ? 'ok' : own;
     // It ended meanwhile, or is a zombie without files.
     if (fds === 'raced') continue;
     const uid = known(files.parsed(`/proc/${pid}/status`, parseStatus))?.uid.effective ?? null;

@@ -30,7 +30,7 @@ export function stillRuns(files: HostFiles, id: ProcessId): Reading<true> {
   return ok(stat.source, true);
 }
 
-/** The fds of a process whose links begin with one of these; none: all of them. */
+/** The fds of a process whose links begin with one of these; none: all of them, for which no broker can be asked. */
 export async function readFds(
   files: HostFiles,
   native: Native,
@@ -41,7 +41,8 @@ export async function readFds(
   try {
     return ok(path, await native.listFds(files.at(path), prefixes));
   } catch (error) {
-    return failure(`${path}/`, error);
+    const reading = failure(`${path}/`, error);
+    return reading.state === 'denied' ? files.listFds(pid, prefixes) : reading;
   }
 }
 

@@ -8,6 +8,7 @@ import { absent, denied, known, mapReading, ok, type Reading } from '../model/re
 import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
 import type { HostState, Snapshot } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
+import { KERNEL_MEMORY_GRANT } from './grants.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
 import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
@@ -27,12 +28,14 @@ export interface SampleProgress {
 const HOLDERS_GRANT =
   process.geteuid?.() === 0
     ? 'to run outside the container, namespace or security module that hides them'
-    : 'root (CAP_SYS_PTRACE)';
+    : `root (CAP_SYS_PTRACE) or ${KERNEL_MEMORY_GRANT}`;
 
 /** Reads one host. Keeps the kernel's layout and memory open between samples; {@link close} when done. */
 export class Sampler {
   private kernel: Kernel | undefined;
   private opened: Reading<OpenKernel> | undefined;
+  /** Times at which rights came or went. */
+  private rights = 0;
   private readonly entries = new EntryCache();
   private readonly scratch = new Scratch();
 
@@ -95,6 +98,15 @@ export class Sampler {
     return ok('sample', { ...sample, ...evaluate(sample) });
   }
 
+  /**
+   * Rights came or went: what was opened with the old ones is closed at once, also under a sample that reads it (kernel memory is
+   * `denied` in that one), and opened anew by the next sample.
+   */
+  rightsChanged(): void {
+    this.rights++;
+    this.close();
+  }
+
   close(): void {
     if (this.opened?.state === 'ok') this.opened.value.memory.close();
     this.opened = undefined;
@@ -110,9 +122,15 @@ export class Sampler {
   private async openKernel(kernel: Kernel, log: SourceLog): Promise<Reading<OpenKernel>> {
     if (this.opened?.state === 'ok') return this.opened;
     const started = performance.now();
-    this.opened = await openKernel(this.host.files, this.host.native, kernel);
-    log.note('kernel-memory', this.opened, performance.now() - started);
-    return this.opened;
+    const { rights } = this;
+    let opened = await openKernel(this.host.files, this.host.native, kernel);
+    if (rights !== this.rights && opened.state === 'ok') {
+      opened.value.memory.close();
+      opened = denied(opened.source, 'rights changed while it was opened', 'the next sample');
+    }
+    this.opened = opened;
+    log.note('kernel-memory', opened, performance.now() - started);
+    return opened;
   }
 
   /** All dma-bufs that a process holds. `denied` is noted where some process hides its files, and what was found is used. */

@@ -1,4 +1,4 @@
-import { closeSync, statSync } from 'node:fs';
+import { closeSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { type FileId, type GuestMapping, RamView, ramMappings, sameFile } from '../model/join/ram.ts';
 import { MAX_LOCKED_MEMORY, parseLimits } from '../model/proc/limits.ts';
@@ -260,31 +260,23 @@ interface OpenMemfd extends FileId {
   readonly sealed: boolean | null;
 }
 
-/** Size and page size from stat: the block size of hugetlbfs is its huge page (fs/hugetlbfs/inode.c), of tmpfs a page. */
+/** Size and page size as stat has them: the block size is the page size. */
 async function openMemfds(files: HostFiles, native: Native, pid: number): Promise<OpenMemfd[]> {
   const table = known(await readFds(files, native, pid, ['/memfd:']));
   if (!table) return [];
   const memfds: OpenMemfd[] = [];
   for (const [i, fd] of table.fd.entries()) {
     if (table.errno[i] !== 0 || !isMemfd(table.link[i] ?? null)) continue;
-    try {
-      const path = `/proc/${pid}/fd/${fd}`;
-      const stat = statSync(files.at(path));
-      const dev = kernelDev(table.dev[i] ?? 0n);
-      const inode = Number(table.ino[i]);
-      // The fd may lead elsewhere by now. Anything can be called /memfd:x, and opening a device may do something.
-      if (stat.ino !== inode || !stat.isFile()) continue;
-      if (memfds.some(known => sameFile(known, { dev, inode }))) continue;
-      memfds.push({
-        dev,
-        inode,
-        sizeBytes: Number(table.size[i]),
-        pageSizeBytes: stat.blksize,
-        sealed: await isSealed(files, native, path),
-      });
-    } catch (error) {
-      failure(`/proc/${pid}/fd/${fd}`, error);
-    }
+    // Anything can be called /memfd:x, and opening a device may do something.
+    if (((table.mode[i] ?? 0) & constants.S_IFMT) !== constants.S_IFREG) continue;
+    const file = { dev: kernelDev(table.dev[i] ?? 0n), inode: Number(table.ino[i]) };
+    if (memfds.some(known => sameFile(known, file))) continue;
+    memfds.push({
+      ...file,
+      sizeBytes: Number(table.size[i]),
+      pageSizeBytes: table.blockBytes[i] ?? 0,
+      sealed: await isSealed(files, native, pid, fd),
+    });
   }
   return memfds;
 }
@@ -293,8 +285,15 @@ async function openMemfds(files: HostFiles, native: Native, pid: number): Promis
 const F_SEAL_SHRINK = 2;
 
 /** `null`: could not be asked. Opening a memfd through /proc leaves nothing behind. */
-async function isSealed(files: HostFiles, native: Native, path: string): Promise<boolean | null> {
-  const fd = files.open(path);
+async function isSealed(
+  files: HostFiles,
+  native: Native,
+  pid: number,
+  target: number,
+): Promise<boolean | null> {
+  const path = `/proc/${pid}/fd/${target}`;
+  const own = files.open(path);
+  const fd = own.state === 'denied' ? files.duplicate(pid, target) : own;
   if (fd.state !== 'ok') return null;
   try {
     return ((await native.getSeals(fd.value)) & F_SEAL_SHRINK) !== 0;
