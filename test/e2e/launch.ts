@@ -1,0 +1,35 @@
+import { _electron, type ElectronApplication, type Page } from 'playwright-core';
+import { onTestFinished } from 'vitest';
+import { DRIVABLE, environment, QUIET } from './programs.ts';
+
+export interface Launched {
+  /** Main process: `app.evaluate(({ app }) => …)`. */
+  readonly app: ElectronApplication;
+  /** The first window's page. */
+  readonly page: Page;
+  /** What the program wrote to standard error so far. */
+  stderr(): string;
+}
+
+export interface LaunchOptions {
+  /** Words of the command line, e.g. `--pid`, `123`. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts the window and waits for its first page. It ends with the running test, if that has not closed it. */
+export async function launch({ args = [], env = {} }: LaunchOptions = {}): Promise<Launched> {
+  const app = await _electron.launch({
+    executablePath: DRIVABLE,
+    args: [...QUIET, ...args],
+    env: environment(env),
+  });
+  onTestFinished(() => app.close());
+  let stderr = '';
+  app.process().stderr?.on('data', data => {
+    stderr += data;
+  });
+  const page = await app.firstWindow();
+  await page.waitForLoadState('domcontentloaded');
+  return { app, page, stderr: () => stderr };
+}
