@@ -69,6 +69,8 @@ export async function bundle(root) {
         cwd: root,
         platform: 'node',
         logLevel: 'warn',
+        // Loads files beside its own.
+        external: ['playwright-core'],
         ...options,
         output: {
           dir: join(root, dirname(file)),

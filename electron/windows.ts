@@ -75,7 +75,7 @@ export class Windows {
       minHeight: 480,
       show: false,
       title: 'Pinscope',
-      icon: join(__dirname, '..', 'renderer', 'icon.png'),
+      icon: join(__dirname, '..', '..', 'build', 'resources', 'icons', '256x256.png'),
       // Until the page paints; the page's own tokens say the same.
       backgroundColor: nativeTheme.shouldUseDarkColors ? '#14171a' : '#ffffff',
       webPreferences: {
