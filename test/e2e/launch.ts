@@ -22,6 +22,8 @@ export async function launch({ args = [], env = {} }: LaunchOptions = {}): Promi
   const app = await _electron.launch({
     executablePath: DRIVABLE,
     args: [...QUIET, ...args],
+    // Playwright turns it off unless told.
+    chromiumSandbox: true,
     env: environment(env),
   });
   onTestFinished(() => app.close());

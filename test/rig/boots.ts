@@ -1,7 +1,7 @@
 /** How the rig's kernels are booted, as data. Every boot runs the cases that name it, on each of its kernels. */
 import type { KernelId } from './kernels.ts';
 
-export type BootId = 'zones' | 'gigantic' | 'lockdown' | 'nested';
+export type BootId = 'zones' | 'gigantic' | 'lockdown' | 'nested' | 'window';
 
 export interface Boot {
   readonly id: BootId;
@@ -46,6 +46,14 @@ export const boots: readonly Boot[] = [
     id: 'nested',
     kernels: ['6.12', '7.2'],
     append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=250'],
+    memoryMiB: 4096,
+    timeoutSeconds: 900,
+  },
+  {
+    // An ordinary user's desktop beside a QEMU, in the same zones.
+    id: 'window',
+    kernels: ['6.12', '7.2', '6.1'],
+    append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=64', 'movablecore=1G', 'cma=256M'],
     memoryMiB: 4096,
     timeoutSeconds: 900,
   },

@@ -5,6 +5,8 @@
  *
  * Options, taken in order (numbers may be hex and may end in K, M or G):
  *
+ *   --as UID                   goes on as this ordinary user, who may look into it. What it reads of its own page table
+ *                              stays readable: rights there are those of the opening, which came before.
  *   --memfd KIND,SIZE[,hole]   a memfd; KIND is shmem, thp, huge2m or huge1g. Every 4 KiB page is written, with its
  *                              index + 1 as first word, unless "hole" is given.
  *   --name NAME                DMA_BUF_SET_NAME for the buffers that follow; an empty NAME ends it
@@ -41,6 +43,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -615,6 +618,14 @@ static void serve(void)
 	}
 }
 
+/* Without the last step a process that changed its user belongs to root (Documentation/admin-guide/sysctl/fs.rst). */
+static void become(uid_t user)
+{
+	if (setgroups(0, NULL) || setresgid(user, user, user) || setresuid(user, user, user) ||
+	    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+		die("becoming user %u: %s", user, strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = NULL;
@@ -635,7 +646,9 @@ int main(int argc, char **argv)
 		if (++i == argc)
 			die("%s wants a value", option);
 		text = argv[i];
-		if (!strcmp(option, "--memfd")) {
+		if (!strcmp(option, "--as")) {
+			become(number(&text));
+		} else if (!strcmp(option, "--memfd")) {
 			make_memfd(text);
 		} else if (!strcmp(option, "--name")) {
 			name = *text ? text : NULL;

@@ -64,6 +64,8 @@ if (command === 'figures') {
     // After each case: what was found stays when a later one takes the VM down.
     writeFileSync(join(results, 'outcomes.json'), JSON.stringify({ expected: mine.length, outcomes }));
   }
+  // What a failed case left open must not keep the VM up.
+  process.exit();
 } else {
   throw new Error(`inside.js: no command ${command}`);
 }

@@ -5,6 +5,7 @@ import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
 import { raceCases } from './races.ts';
 import { userCases } from './users.ts';
+import { windowCases } from './window.ts';
 
 export const cases: readonly RigCase[] = [
   ...bufferCases,
@@ -13,4 +14,5 @@ export const cases: readonly RigCase[] = [
   ...raceCases,
   ...userCases,
   ...nestedCases,
+  ...windowCases,
 ];

@@ -17,6 +17,8 @@ export interface QemuProcessOptions {
   readonly args?: readonly string[];
   /** `qemu-system-x86_64` when left out. */
   readonly program?: string;
+  /** Words before the program that end in running it, for example `setpriv …`. */
+  readonly before?: readonly string[];
 }
 
 export class QemuProcess {
@@ -45,7 +47,7 @@ export class QemuProcess {
       ...monitors.flatMap(socket => ['-qmp', `unix:${socket},server=on,wait=off`]),
       ...(options.args ?? []),
     ];
-    const [program = '', ...rest] = this.argv;
+    const [program = '', ...rest] = [...(options.before ?? []), ...this.argv];
     const stderr = openSync(this.stderrFile, 'w');
     this.#child = spawn(program, rest, { stdio: ['ignore', 'ignore', stderr] });
     closeSync(stderr);

@@ -1,0 +1,242 @@
+import { kill } from 'node:process';
+import AxeBuilder from 'axe-core';
+import type { ElectronApplication, Page } from 'playwright-core';
+import { describe, expect, test, vi } from 'vitest';
+import { SAMPLER_PORT_MESSAGE } from '../../model/contract.ts';
+import { launch } from './launch.ts';
+import { processesOf } from './programs.ts';
+
+/** Where nothing uses udmabuf the window shows the recording: its framebuffer has 2025 pages. */
+async function withRecording(page: Page): Promise<void> {
+  await page.getByText('RECORDING, not this machine').first().waitFor();
+  await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
+}
+
+/** The sampler of this window alone: Chromium names the window's data folder to all its processes. */
+async function samplersOf(app: ElectronApplication): Promise<() => number[]> {
+  const data = await app.evaluate(({ app }) => app.getPath('userData'));
+  return () => {
+    const own = new Set(processesOf(data));
+    return processesOf('--utility-sub-type=node.mojom.NodeService').filter(pid => own.has(pid));
+  };
+}
+
+describe('the page', () => {
+  test('has exactly the contract, and nothing of Node or Electron', async () => {
+    const { page } = await launch();
+    expect(
+      await page.evaluate(`({
+        api: Object.entries(window.pinscope).map(([name, value]) => [name, typeof value]).sort(),
+        frozen: Object.isFrozen(window.pinscope) || !Reflect.set(window, 'pinscope', 1),
+        others: ['require', 'process', 'module', 'Buffer', 'electron', 'ipcRenderer', '__dirname'].filter(name => name in window),
+      })`),
+    ).toEqual({
+      api: [
+        ['onCommand', 'function'],
+        ['onOpen', 'function'],
+        ['onSampler', 'function'],
+        ['startup', 'function'],
+      ],
+      frozen: true,
+      others: [],
+    });
+    // What the functions give back has no way to more.
+    expect(
+      await page.evaluate(`window.pinscope.startup().then(startup => Object.keys(startup).sort())`),
+    ).toEqual(['open', 'runtimeNotice', 'version']);
+  });
+
+  test('may not go elsewhere, open windows, load or run foreign code, or ask for devices', async () => {
+    const { app, page } = await launch();
+    await withRecording(page);
+    const refused = await page.evaluate(`(async () => {
+      const violations = [];
+      document.addEventListener('securitypolicyviolation', event => violations.push(event.effectiveDirective));
+      const opened = String(window.open('https://example.org/'));
+      const attempt = async what => { try { return await what(); } catch { return 'refused'; } };
+      // Later, as the page's own: what a debugger evaluates may.
+      const evaluated = await new Promise(resolve => setTimeout(() => { try { resolve((0, eval)('1 + 1')); } catch { resolve('refused'); } }));
+      const script = document.createElement('script');
+      const inline = await attempt(() => { script.textContent = 'window.injected = 1'; document.head.append(script); return String(window.injected); });
+      const fetched = await attempt(async () => (await fetch('https://example.org/')).status);
+      const local = await attempt(async () => (await fetch('file:///etc/passwd')).status);
+      const outside = await attempt(async () => (await fetch('pinscope://app/..%2f..%2fpackage.json')).status);
+      const geolocation = (await navigator.permissions.query({ name: 'geolocation' })).state;
+      location.href = 'https://example.org/';
+      await new Promise(resolve => setTimeout(resolve, 500));
+      return { opened, evaluated, inline, fetched, local, outside, geolocation, href: location.href, violations: [...new Set(violations)].sort() };
+    })()`);
+    expect(refused).toMatchObject({
+      opened: 'null',
+      evaluated: 'refused',
+      fetched: 'refused',
+      local: 'refused',
+      outside: 404,
+      geolocation: 'denied',
+      href: 'pinscope://app/index.html',
+    });
+    expect(['undefined', 'refused']).toContain((refused as { inline: string }).inline);
+    expect(app.windows()).toHaveLength(1);
+  });
+
+  test('a message from another window or frame, or of another shape, is refused', async () => {
+    const { app, page, stderr } = await launch();
+    await withRecording(page);
+    // A window that the program did not make, with the program's own preload and page.
+    const appearing = app.waitForEvent('window');
+    await app.evaluate(({ app, BrowserWindow }) => {
+      const preload = `${app.getAppPath()}/dist/electron/preload.cjs`;
+      const window = new BrowserWindow({
+        webPreferences: { preload, sandbox: true, contextIsolation: true },
+      });
+      void window.loadURL('pinscope://app/index.html');
+    });
+    const other = await appearing;
+    await other.waitForURL('pinscope://app/index.html');
+    await other.waitForLoadState();
+    const foreign = await other.evaluate(
+      `window.pinscope.startup().then(() => 'answered', error => error.message)`,
+    );
+    await other.close();
+    expect(foreign).toContain('refused: it comes from no window of ours');
+    // The gate itself, met with what a frame inside the page, and a page of another shape, would bring.
+    const gate = await app.evaluate(async ({ BrowserWindow, ipcMain }) => {
+      const handlers = (
+        ipcMain as unknown as { _invokeHandlers: Map<string, (event: object, ...args: unknown[]) => unknown> }
+      )._invokeHandlers;
+      const handler = handlers.get('pinscope:startup');
+      const sender = BrowserWindow.getAllWindows()[0]?.webContents;
+      if (!handler || !sender) throw new Error('no gate');
+      const ask = async (event: object, ...args: unknown[]) => {
+        let answer: unknown;
+        const wrapped = {
+          sender,
+          senderFrame: sender.mainFrame,
+          ...event,
+          _reply: (value: unknown) => (answer = value),
+          _throw: (error: unknown) => (answer = String(error)),
+        };
+        const result = await Promise.resolve(handler(wrapped, ...args)).catch(error => String(error));
+        return JSON.stringify(answer ?? result);
+      };
+      return {
+        channels: [...handlers.keys()],
+        frame: await ask({ senderFrame: { url: 'pinscope://app/index.html' } }),
+        gone: await ask({ senderFrame: null }),
+        shape: await ask({}, { pid: 1 }),
+      };
+    });
+    expect(gate.channels).toEqual(['pinscope:startup']);
+    expect(gate.frame).toContain('refused: it comes from a frame inside the page');
+    expect(gate.gone).toContain('refused');
+    expect(gate.shape).toContain('refused: its shape is not that of the contract');
+    expect(stderr()).toContain('refused a message on pinscope:startup');
+
+    // And the sampler's port: the page gets a second one, and sends what is no call.
+    const answers = await page.evaluate(
+      `(async message => {
+        const port = await new Promise(resolve => {
+          addEventListener('message', event => { if (event.data === message) resolve(event.ports[0]); });
+          void window.pinscope.startup();
+        });
+        const answers = [];
+        port.addEventListener('message', ({ data }) => { if (data.kind !== 'event') answers.push(data); });
+        port.start();
+        for (const odd of [7, null, { kind: 'call', id: 1, method: 'constructor', args: [] }, { kind: 'call', id: 2, method: 'watch', args: [{ pid: '../1', startTime: '0' }] }, { kind: 'call', id: 3, method: 'listProcesses', args: [] }]) port.postMessage(odd);
+        await new Promise(resolve => setTimeout(resolve, 2000));
+        return answers.map(({ kind, id, message }) => [kind, id, message]);
+      })('${SAMPLER_PORT_MESSAGE}')`,
+    );
+    const refusal = 'refused: this is no call of the contract';
+    expect(answers).toEqual([
+      ['error', -1, refusal],
+      ['error', -1, refusal],
+      ['error', 1, refusal],
+      ['error', 2, refusal],
+      ['answer', 3, undefined],
+    ]);
+  });
+});
+
+describe('the window', () => {
+  test('starts with the recording, labelled, and is used by keyboard alone', async () => {
+    const { page } = await launch();
+    await withRecording(page);
+    await page.keyboard.press('Alt+2');
+    await page.keyboard.press('Home');
+    await page.getByRole('region', { name: /^Detail of dma-buf/ }).waitFor();
+    await page.keyboard.press('Alt+3');
+    await page.keyboard.press('End');
+    const runs = page.getByRole('grid', { name: 'Page runs' });
+    await vi.waitFor(async () => expect(await runs.getByRole('row', { selected: true }).count()).toBe(1));
+    await page.keyboard.press('Alt+4');
+    await page.getByRole('region', { name: 'Findings' }).waitFor();
+    await page.keyboard.press('Alt+5');
+    await page.getByRole('region', { name: 'Host memory' }).waitFor();
+    await page.keyboard.press('Alt+6');
+    await page.getByRole('region', { name: 'Sources and rights' }).waitFor();
+    await page.keyboard.press('F1');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    const theme = () => page.locator(':root').getAttribute('data-theme');
+    const before = await theme();
+    await page.keyboard.press('Control+Shift+L');
+    await vi.waitFor(async () => expect(await theme()).not.toBe(before));
+  });
+
+  test('axe finds nothing serious in any view, in both themes', async () => {
+    const { page } = await launch();
+    await withRecording(page);
+    await page.evaluate(AxeBuilder.source);
+    for (const _theme of [1, 2]) {
+      for (const key of ['Alt+2', 'Alt+4', 'Alt+5', 'Alt+6']) {
+        await page.keyboard.press(key);
+        await page.waitForTimeout(300);
+        const violations = await page.evaluate(
+          `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations
+            .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+            .map(({ id, nodes }) => [id, nodes.length, nodes[0].html.slice(0, 200)]))`,
+        );
+        expect(violations).toEqual([]);
+      }
+      await page.keyboard.press('Control+Shift+L');
+    }
+  });
+
+  test('a sampler that is killed comes back, and the window says so', async () => {
+    const { app, page } = await launch();
+    await withRecording(page);
+    const samplers = await samplersOf(app);
+    const [first] = samplers();
+    if (first === undefined) throw new Error('no sampler runs');
+    kill(first, 'SIGKILL');
+    await vi.waitFor(() => {
+      const now = samplers();
+      expect(now.length === 1 && now[0] !== first).toBe(true);
+    }, 15_000);
+    await page
+      .getByText(/restarted/)
+      .first()
+      .waitFor();
+  });
+
+  test('a second start brings the first to the front; with --pid it opens a window of its own', async () => {
+    const first = await launch();
+    await withRecording(first.page);
+    const data = await first.app.evaluate(({ app }) => app.getPath('userData'));
+    const { spawnSync } = await import('node:child_process');
+    const { DRIVABLE, environment, QUIET } = await import('./programs.ts');
+    const again = (...args: string[]) =>
+      spawnSync(DRIVABLE, [...QUIET, ...args], {
+        env: { ...environment(), XDG_CONFIG_HOME: data.replace(/\/[^/]+$/, '') },
+        timeout: 30_000,
+      });
+    expect(again().status).toBe(0);
+    expect(first.app.windows()).toHaveLength(1);
+    const other = first.app.waitForEvent('window');
+    expect(again('--pid', String(process.pid)).status).toBe(0);
+    await (await other).waitForLoadState('domcontentloaded');
+    expect(first.app.windows()).toHaveLength(2);
+  });
+});

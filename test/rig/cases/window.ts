@@ -1,0 +1,205 @@
+/**
+ * The packaged window on an ordinary user's desktop: real Electron with its sandbox on, the broker through a real pkexec and
+ * polkitd, everything by keyboard. What stands on the screen is compared with what the program that made the buffers reads of
+ * its own pagemap, and with QEMU's gpa2hpa.
+ */
+import { readFileSync } from 'node:fs';
+import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
+import type { CaseContext, RigCase } from '../case.ts';
+import { type BufferEvent, expandPages } from '../guest/buffers.ts';
+import {
+  asUser,
+  Desktop,
+  type DesktopUser,
+  makeUser,
+  type PinscopeWindow,
+  type ShownRow,
+} from '../guest/desktop.ts';
+import { type MemoryEntry, scattered } from '../guest/gpu.ts';
+import { Polkit } from '../guest/polkit.ts';
+import { guestRam } from '../guest/qemu.ts';
+
+const MiB = 1 << 20;
+const FRAMEBUFFER_BYTES = 1920 * 1080 * 4;
+const framebuffer = scattered(guestRam.free, FRAMEBUFFER_BYTES, 32 * 1024, 64 * 1024);
+const blob = (i: number): MemoryEntry[] => scattered(0x800_0000 + i * MiB, 64 * 1024, 8 * 1024, 24 * 1024);
+
+const guestPages = (entries: readonly MemoryEntry[]): number[] =>
+  entries.flatMap(({ address, length }) =>
+    Array.from({ length: length / 4096 }, (_, i) => address + i * 4096),
+  );
+
+/** A user with a desktop and a policy that lets them in; /dev/udmabuf is theirs to use, as udev's rules make it on desktops. */
+async function desktopOf(t: CaseContext): Promise<{ user: DesktopUser; desktop: Desktop }> {
+  await t.sh('chmod 666 /dev/udmabuf');
+  const user = await makeUser(t);
+  const polkit = await Polkit.start('installing');
+  t.atEnd(() => polkit.stop());
+  return { user, desktop: await Desktop.start(t, user) };
+}
+
+async function checkShownPfns(
+  t: CaseContext,
+  window: PinscopeWindow,
+  what: string,
+  witness: BufferEvent,
+): Promise<void> {
+  await window.select(witness.inode);
+  const shown = await window.shownPfns();
+  const theirs = expandPages(witness.pages ?? []);
+  const same = shown.filter((pfn, i) => pfn === theirs[i]).length;
+  t.equal(
+    `${what}: PFNs on screen equal to the program’s own pagemap`,
+    [same, shown.length],
+    [theirs.length, theirs.length],
+  );
+}
+
+/** Addresses on screen, page by page. */
+const shownGpas = (runs: readonly ShownRow[]): number[] =>
+  runs.flatMap(run =>
+    Array.from({ length: Number(run.Pages) }, (_, i) => Number(run['Guest address']) + 4096 * i),
+  );
+
+/** uid, sandbox and rights of every process of the window, from /proc. */
+async function checkProcesses(t: CaseContext, window: PinscopeWindow, user: DesktopUser): Promise<void> {
+  const main = window.application.process().pid ?? 0;
+  const all = (await t.sh(`ps -eo pid,ppid,uid,args | grep -v 'ps -eo' | grep e2e-unpacked/pinscope || true`))
+    .trim()
+    .split('\n');
+  const rows = all.map(line => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter(row => row !== null);
+  t.ok('several processes', rows.length >= 4 && rows.some(([, pid]) => Number(pid) === main), all);
+  t.equal('all of the user', [...new Set(rows.map(([, , , uid]) => Number(uid)))], [user.uid]);
+  t.ok('none without its sandbox', !all.join().includes('--no-sandbox '), all);
+  const page = rows.find(([, , , , args]) => args?.includes('--type=renderer'));
+  const status = readFileSync(`/proc/${page?.[1]}/status`, 'utf8');
+  t.ok(
+    'the page’s process has a seccomp filter and no new privileges',
+    /Seccomp:\t2/.test(status) && /NoNewPrivs:\t1/.test(status),
+    status,
+  );
+  t.ok(
+    'and lives in namespaces of its own',
+    (await t.sh(`readlink /proc/${page?.[1]}/ns/user`)) !== (await t.sh('readlink /proc/self/ns/user')),
+  );
+}
+
+export const windowCases: readonly RigCase[] = [
+  {
+    name: 'the window, an ordinary user, pkexec: denied before the grant, after it PFNs on screen 256 of 256, shmem and hugetlb',
+    boot: 'window',
+    async run(t) {
+      const { user, desktop } = await desktopOf(t);
+      const helper = await t.buffers(
+        ...[
+          '--as',
+          String(user.uid),
+          '--memfd',
+          'shmem,4M',
+          '--buffer',
+          '12K,1M',
+          '--memfd',
+          'huge2m,4M',
+          '--buffer',
+          '12K,1M',
+        ],
+      );
+      const [shmem, hugetlb] = helper.buffers;
+      if (!shmem || !hugetlb) throw new Error('two buffers were asked for');
+      const window = await desktop.open();
+      await window.watch(helper.pid);
+      const rows = await window.rows('Resources');
+      t.equal(
+        'the buffers are listed',
+        rows.map(row => [row['dma-buf'], row.Size]).sort(),
+        [shmem, hugetlb].map(buffer => [String(buffer.inode), '1 MiB']).sort(),
+      );
+      t.ok(
+        'pages are denied',
+        rows.every(row => /denied/.test(Object.values(row).join(' '))),
+        rows,
+      );
+      t.ok(
+        'and the grant is offered',
+        await window.page.getByRole('button', { name: 'Grant access to pages…' }).isVisible(),
+      );
+      await window.pictures(t, 'denied');
+      await checkProcesses(t, window, user);
+
+      await window.grant('Kernel memory');
+      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+      await checkShownPfns(t, window, 'shmem', shmem);
+      await checkShownPfns(t, window, 'hugetlb', hugetlb);
+      const runs = await window.rows('Page runs');
+      t.equal('folio of a 2 MiB page', [...new Set(runs.map(run => run.Folio))], ['2 MiB']);
+      if (!t.pageRefs) {
+        t.equal('healthy buffers raise no warning', await window.warnings(), []);
+      }
+      await window.pictures(t, 'granted');
+    },
+  },
+  {
+    name: 'the window beside a real QEMU: framebuffer of 2025 pages and five more blobs, what the balloon discards turns disconnected',
+    boot: 'window',
+    kernels: ['6.12', '7.2'],
+    async run(t) {
+      const { user, desktop } = await desktopOf(t);
+      await t.sh(`chown -R ${user.uid}:${user.gid} ${t.dir}`);
+      const vm = await t.qemu({ name: 'guest', balloon: true, before: asUser(user) });
+      const gpu = await vm.gpu();
+      const frame = await gpu.createBlob(framebuffer);
+      for (let i = 0; i < 5; i++) await gpu.createBlob(blob(i));
+      await gpu.setScanoutBlob(frame, 1920, 1080);
+      await gpu.flush(frame, 1920, 1080);
+      const balloon = await vm.balloon();
+
+      const window = await desktop.open('--pid', String(vm.pid));
+      await window.page.getByRole('grid', { name: 'Resources' }).waitFor();
+      await window.grant('Kernel memory');
+      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+      const rows = await window.rows('Resources');
+      t.equal(
+        'six resources, the framebuffer first',
+        [rows.length, rows[0]?.Pages, rows[0]?.Size],
+        [6, '2025', '7.91 MiB'],
+      );
+      const inode = Number(rows[0]?.['dma-buf']);
+      await window.select(inode);
+      const runs = await window.rows('Page runs');
+      t.equal('2025 guest addresses as the guest gave them', shownGpas(runs), guestPages(framebuffer));
+      const shown = await window.shownPfns();
+      const gpas = guestPages(framebuffer);
+      const wrong: unknown[] = [];
+      for (let i = 0; i < gpas.length; i += 100) {
+        const reply = parseGpa2hpa(await vm.hmp(`gpa2hpa 0x${(gpas[i] ?? 0).toString(16)}`));
+        const theirs = reply.state === 'refused' ? reply.detail : Number(reply.address) / 4096;
+        if (theirs !== shown[i]) wrong.push({ gpa: gpas[i], shown: shown[i], theirs });
+      }
+      t.equal('sampled pages agree with gpa2hpa', wrong, []);
+      t.equal('a healthy guest raises no warning', await window.warnings(), []);
+      await window.pictures(t, 'qemu');
+
+      const before = await window.samplesTaken();
+      await balloon.inflate([3, 4, 100, 2024].map(i => (gpas[i] ?? 0) / 4096));
+      await window.page.getByRole('grid', { name: 'Page runs' }).getByText('disconnected').first().waitFor();
+      const samples = (await window.samplesTaken()) - before;
+      t.ok('within two samples', samples <= 2, samples);
+      const lost = (await window.rows('Page runs')).filter(run => run.Backing === 'disconnected');
+      t.equal(
+        'exactly those pages',
+        shownGpas(lost),
+        [3, 4, 100, 2024].map(i => gpas[i]),
+      );
+      t.ok(
+        'with a finding on that resource',
+        (await window.warnings()).some(
+          text => text.includes(String(inode)) && /no longer|disconnected/i.test(text),
+        ),
+        await window.warnings(),
+      );
+      await window.pictures(t, 'disconnected');
+    },
+  },
+];
