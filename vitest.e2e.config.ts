@@ -8,7 +8,8 @@ export default defineConfig({
     pool: 'forks',
     // Windows on one display take the focus from each other.
     fileParallelism: false,
-    testTimeout: 60_000,
+    // With room for launches that are repeated (test/e2e/launch.ts).
+    testTimeout: 120_000,
     hookTimeout: 60_000,
   },
 });

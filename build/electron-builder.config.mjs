@@ -5,15 +5,16 @@ import { join } from 'node:path';
 const BROKER = '/usr/libexec/pinscope/pinscope-broker';
 const POLICY = 'io.github.pinscope.policy';
 
+/** What the addon's make leaves for the program, outside the archive: the loader and the kernel take files only. */
+const NATIVE = ['pinscope.node', 'pinscope-broker', POLICY].map(name => `native/build/${name}`);
+
 /** Everything that a package needs to be built, relative to the checkout. */
 export const CONTENT = [
   'dist/electron/main.cjs',
   'dist/electron/preload.cjs',
   'dist/electron/sampler.cjs',
   'dist/renderer/index.html',
-  'native/build/pinscope.node',
-  'native/build/pinscope-broker',
-  `build/resources/${POLICY}`,
+  ...NATIVE,
 ];
 
 /**
@@ -51,15 +52,12 @@ export function configuration({ root, output, runtime, has, compression }) {
       'LICENSE',
       'dist/electron/*.cjs',
       'dist/renderer/**',
-      'native/build/pinscope.node',
-      'native/build/pinscope-broker',
-      `build/resources/${POLICY}`,
+      ...NATIVE,
       'build/resources/icons/256x256.png',
       '!node_modules/**',
     ],
     asar: true,
-    // The loader and the kernel take files only.
-    asarUnpack: ['native/build/*', `build/resources/${POLICY}`],
+    asarUnpack: NATIVE,
     npmRebuild: false,
     removePackageScripts: true,
     compression,
@@ -98,6 +96,6 @@ export function configuration({ root, output, runtime, has, compression }) {
 function systemFiles(root) {
   return [
     `${join(root, 'native/build/pinscope-broker')}=${BROKER}`,
-    `${join(root, 'build/resources', POLICY)}=/usr/share/polkit-1/actions/${POLICY}`,
+    `${join(root, 'native/build', POLICY)}=/usr/share/polkit-1/actions/${POLICY}`,
   ];
 }

@@ -144,8 +144,9 @@ const tools =
     ? appImageTools(wanted.release)
     : null;
 if (tools !== null) process.env.APPIMAGE_TOOLS_PATH = tools;
-// dpkg, rpm and asar keep modes, and the broker is run by others than its owner.
+// Packages keep modes, and these are for others than their owner, whatever umask they were built with.
 chmodSync(join(root, 'native/build/pinscope-broker'), 0o755);
+chmodSync(join(root, 'native/build/io.github.pinscope.policy'), 0o644);
 
 const output = wanted.release ? 'dist/release' : 'dist';
 try {

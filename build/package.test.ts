@@ -80,7 +80,7 @@ describe('package.mjs refuses in a sentence, before it builds', () => {
     'dist/renderer/index.html',
     'native/build/pinscope.node',
     'native/build/pinscope-broker',
-    'build/resources/io.github.pinscope.policy',
+    'native/build/io.github.pinscope.policy',
   ];
   for (const path of content) write(join(root, path), '');
   const metadata = (more = {}) =>

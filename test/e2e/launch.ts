@@ -1,6 +1,7 @@
-import { _electron, type ElectronApplication, type Page } from 'playwright-core';
+import type { ElectronApplication, Page } from 'playwright-core';
 import { onTestFinished } from 'vitest';
-import { DRIVABLE, environment, QUIET } from './programs.ts';
+import { attachWindow } from '../attach-window.ts';
+import { DRIVABLE, environment } from './programs.ts';
 
 export interface Launched {
   /** Main process: `app.evaluate(({ app }) => …)`. */
@@ -19,12 +20,11 @@ export interface LaunchOptions {
 
 /** Starts the window and waits for its first page. It ends with the running test, if that has not closed it. */
 export async function launch({ args = [], env = {} }: LaunchOptions = {}): Promise<Launched> {
-  const app = await _electron.launch({
-    executablePath: DRIVABLE,
-    args: [...QUIET, ...args],
-    // Playwright turns it off unless told.
-    chromiumSandbox: true,
+  const app = await attachWindow({
+    program: DRIVABLE,
+    args,
     env: environment(env),
+    patienceMs: 20_000,
   });
   onTestFinished(() => app.close());
   let stderr = '';

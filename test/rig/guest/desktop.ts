@@ -12,8 +12,8 @@ import type { CaseContext } from '../case.ts';
 const DISPLAY = ':7';
 /** Emulated processors are slow: everything that waits for the window waits long. */
 const PATIENCE_MS = 90_000;
-/** No GPU, and no /dev/shm of a size that Chromium likes. */
-const QUIET = ['--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'];
+/** For the first page to be there; it takes 15 to 25 s. */
+const ATTACH_MS = 60_000;
 
 export interface DesktopUser {
   readonly name: string;
@@ -71,12 +71,10 @@ export class Desktop {
     const starter = join(t.dir, 'as-user');
     const words = [...asUser(user), program].map(word => `'${word}'`).join(' ');
     writeFileSync(starter, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
-    const { _electron } = await import('playwright-core');
-    const application = await _electron.launch({
-      executablePath: starter,
-      args: [...QUIET, ...args],
-      // Playwright turns it off unless told.
-      chromiumSandbox: true,
+    const { attachWindow } = await import('../../attach-window.ts');
+    const application = await attachWindow({
+      program: starter,
+      args,
       env: {
         PATH: process.env.PATH ?? '',
         HOME: user.home,
@@ -84,7 +82,7 @@ export class Desktop {
         LANG: 'C.UTF-8',
         DISPLAY,
       },
-      timeout: PATIENCE_MS,
+      patienceMs: ATTACH_MS,
     });
     t.atEnd(async () => {
       // A window that hangs would keep the case from ending.
