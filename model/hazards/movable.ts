@@ -146,8 +146,8 @@ export const movableRules: readonly Rule[] = [
       title: `${share(hit)} ${heldWord(hit.sample)} in CMA pageblocks`,
       explanation: [
         'CMA lends its memory to movable pages on condition that they go away when a device needs a contiguous piece. These pages',
-        'cannot move while the buffer lives: cma_alloc() has to look for another piece, takes longer, and fails (-EBUSY in',
-        'cma_alloc_fail of /proc/vmstat) once no piece without a held page is left.',
+        'cannot move while the buffer lives: cma_alloc() has to pass over every piece with one of them in it, and fails once no other',
+        'is left (counted as cma_alloc_fail in /proc/vmstat).',
         whyThere(hit.sample, 'CMA'),
       ].join(' '),
       remedy: `Destroy the resource in the guest, or end the process, before the device asks for memory; a hugetlb memory backend takes its pages from a pool that was filled before. ${newerKernel(hit.sample)}.`,

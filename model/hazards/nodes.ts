@@ -18,76 +18,90 @@ function memoryNodes({ host }: Unjudged): number[] | null {
   return [...new Set(host.zones.filter(({ presentPages }) => presentPages > 0).map(({ node }) => node))];
 }
 
-/** The nodes where the pages of a memfd should lie, or why there is nothing to compare with. */
-function expected(sample: Unjudged, ram: RamBackend | undefined): readonly number[] | string {
-  const nodes = memoryNodes(sample);
+/** Where pages should lie, and who says so. */
+interface Reference {
+  readonly nodes: readonly number[];
+  /** The backend whose policy it is; null: the CPUs of the process. */
+  readonly backend: RamBackend | null;
+}
+
+/** What the pages of a memfd are compared with; a text: nothing, and why. */
+function references(sample: Unjudged, ram: RamBackend | undefined): readonly Reference[] | string {
+  const there = memoryNodes(sample);
   // Nowhere else to be.
-  if (nodes?.length === 1) return nodes;
-  const policy = policyNodes(ram);
-  if (policy) return policy;
+  if (there?.length === 1) return [{ nodes: there, backend: null }];
   const { cpuNodes } = sample.target;
-  if (cpuNodes === null)
-    return 'it is not known on which CPUs the process may run and on which nodes they are';
-  if (cpuNodes.length === 1) return cpuNodes;
+  const policy = policyNodes(ram);
+  const found: Reference[] = [];
+  if (policy && ram) found.push({ nodes: policy, backend: ram });
+  if (cpuNodes?.length === 1) found.push({ nodes: cpuNodes, backend: null });
+  if (found.length > 0) return found;
+  if (cpuNodes === null) return 'it is not known on which nodes the CPUs of the process are';
   return `the process may run on ${listed(cpuNodes)} and its memory has no policy: there is no node to compare with`;
 }
 
+const referencesOf = (sample: Unjudged, inode: number): readonly Reference[] | string =>
+  references(
+    sample,
+    sample.target.ram?.find(ram => ram.inode === inode),
+  );
+
 function test(runs: RunColumns, sample: Unjudged): RunTest {
-  const byMemfd = new Map<number, readonly number[] | string>();
+  const byMemfd = new Map<number, readonly Reference[] | string>();
   return run => {
     const inode = runs.ramInode[run] ?? Number.NaN;
-    let nodes = byMemfd.get(inode);
-    if (nodes === undefined) {
-      nodes = expected(
-        sample,
-        sample.target.ram?.find(ram => ram.inode === inode),
-      );
-      byMemfd.set(inode, nodes);
-    }
-    return typeof nodes === 'string' ? nodes : !nodes.includes(runs.node[run] ?? -1);
+    const there = byMemfd.get(inode) ?? referencesOf(sample, inode);
+    byMemfd.set(inode, there);
+    if (typeof there === 'string') return there;
+    return there.some(({ nodes }) => !nodes.includes(runs.node[run] ?? -1));
   };
 }
 
-/** What the pages were compared with. */
-function reference({ sample, ...hit }: PageHit): { words: string; evidence: Evidence[] } {
-  const { target, host } = sample;
-  const inodes = distinct({ sample, ...hit }, hit.runs.ramInode);
-  const backends = (target.ram ?? []).filter(ram => inodes.includes(ram.inode) && policyNodes(ram));
-  const [backend] = backends;
-  if (backend?.policy) {
-    const { mode, nodes } = backend.policy;
-    return {
-      words: `the memory backend ${backend.id} asks for ${listed(nodes)} (policy=${mode})`,
-      evidence: [
-        {
-          source: `/proc/${target.pid}/cmdline`,
-          field: `${backend.id}: policy, host-nodes`,
-          value: `${mode}, ${nodes.join(',')}`,
-          recheck: `tr '\\0' '\\n' </proc/${target.pid}/cmdline | grep memory-backend`,
-        },
-      ],
-    };
+/** What some of these pages do not agree with, once each. */
+function violated(hit: PageHit): Reference[] {
+  const found = new Map<RamBackend | null, Reference>();
+  for (const run of hit.hits) {
+    const there = referencesOf(hit.sample, hit.runs.ramInode[run] ?? Number.NaN);
+    if (typeof there === 'string') continue;
+    for (const reference of there) {
+      if (!reference.nodes.includes(hit.runs.node[run] ?? -1)) found.set(reference.backend, reference);
+    }
   }
-  const nodes = target.cpuNodes ?? [];
-  return {
-    words: `every thread of the process is kept on the CPUs of ${listed(nodes)}`,
-    evidence: [
+  return [...found.values()];
+}
+
+const wordsOf = ({ nodes, backend }: Reference): string =>
+  backend
+    ? `the memory backend ${backend.id} asks for ${listed(nodes)} (policy=${backend.policy?.mode})`
+    : `every thread of the process is kept on the CPUs of ${listed(nodes)}`;
+
+function evidenceOf({ target, host }: Unjudged, { nodes, backend }: Reference): Evidence[] {
+  if (backend?.policy) {
+    return [
       {
-        source: `/proc/${target.pid}/task/*/status`,
-        field: 'nodes of the CPUs in Cpus_allowed_list',
-        value: nodes.join(', '),
-        recheck: `grep -h Cpus_allowed_list /proc/${target.pid}/task/*/status | sort -u`,
+        source: `/proc/${target.pid}/cmdline`,
+        field: `${backend.id}: policy, host-nodes`,
+        value: `${backend.policy.mode}, ${backend.policy.nodes.join(',')}`,
+        recheck: `tr '\\0' '\\n' </proc/${target.pid}/cmdline | grep memory-backend`,
       },
-      ...(host.nodes ?? [])
-        .filter(({ node }) => nodes.includes(node))
-        .map(({ node, cpus }) => ({
-          source: `/sys/devices/system/node/node${node}/cpulist`,
-          field: 'CPUs',
-          value: cpus.join(','),
-          recheck: `cat /sys/devices/system/node/node${node}/cpulist`,
-        })),
-    ],
-  };
+    ];
+  }
+  return [
+    {
+      source: `/proc/${target.pid}/task/*/status`,
+      field: 'nodes of the CPUs in Cpus_allowed_list',
+      value: nodes.join(', '),
+      recheck: `grep -h Cpus_allowed_list /proc/${target.pid}/task/*/status | sort -u`,
+    },
+    ...(host.nodes ?? [])
+      .filter(({ node }) => nodes.includes(node))
+      .map(({ node, cpus }) => ({
+        source: `/sys/devices/system/node/node${node}/cpulist`,
+        field: 'CPUs',
+        value: cpus.join(','),
+        recheck: `cat /sys/devices/system/node/node${node}/cpulist`,
+      })),
+  ];
 }
 
 export const nodeRules: readonly Rule[] = [
@@ -100,10 +114,10 @@ export const nodeRules: readonly Rule[] = [
     test,
     tell: hit => {
       const there = distinct(hit, hit.runs.node);
-      const { words, evidence } = reference(hit);
+      const against = violated(hit);
       return {
         title: `${share(hit)} on ${listed(there)}, away from where they are used`,
-        explanation: `The pages lie on ${listed(there)}, but ${words}. Each access goes through the link between the nodes, and as long as the buffer lives neither automatic NUMA balancing nor migrate_pages() can bring the pages nearer, because they are ${heldWord(hit.sample)}.`,
+        explanation: `The pages lie on ${listed(there)}, but ${against.map(wordsOf).join(', and ')}. Each access goes through the link between the nodes, and as long as the buffer lives neither automatic NUMA balancing nor migrate_pages() can bring the pages nearer, because they are ${heldWord(hit.sample)}.`,
         remedy:
           'Bind the memory where the CPUs are (host-nodes=N,policy=bind,prealloc=on at the memory backend, or numatune of libvirt), or the CPUs where the memory is, and have the resource made anew.',
         evidence: [
@@ -117,7 +131,7 @@ export const nodeRules: readonly Rule[] = [
               there.length === 1 ? `"node":${there[0]},` : '"node":',
             ),
           },
-          ...evidence,
+          ...against.flatMap(reference => evidenceOf(hit.sample, reference)),
         ],
       };
     },

@@ -1,13 +1,15 @@
 /** How the rig's kernels are booted, as data. Every boot runs the cases that name it, on each of its kernels. */
 import type { KernelId } from './kernels.ts';
 
-export type BootId = 'zones' | 'gigantic' | 'lockdown' | 'nested' | 'window';
+export type BootId = 'zones' | 'movable-cma' | 'numa' | 'gigantic' | 'lockdown' | 'nested' | 'window';
 
 export interface Boot {
   readonly id: BootId;
   readonly kernels: readonly KernelId[];
   readonly append: readonly string[];
   readonly memoryMiB: number;
+  /** More arguments for the VM's own QEMU. */
+  readonly qemuArgs?: readonly string[];
   readonly timeoutSeconds: number;
 }
 
@@ -19,6 +21,31 @@ export const boots: readonly Boot[] = [
     append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=300', 'movablecore=1G', 'cma=256M'],
     memoryMiB: 4096,
     timeoutSeconds: 600,
+  },
+  {
+    // Guest memory in ZONE_MOVABLE and in CMA at once: a movable zone that one guest fills, and behind it a zone of which about half
+    // is CMA, where movable pages come from both halves in turn (mm/page_alloc.c __rmqueue). All below 4 GiB: no zone in between;
+    // and the CMA area is kept below the movable zone, which is the last 256 MiB.
+    id: 'movable-cma',
+    kernels: ['7.2', '6.1'],
+    append: ['movablecore=256M', 'cma=1664M@0-3200M'],
+    // A multiple of a memory block, so that the movable zone is of whole blocks. The kernel's own tables take 64 MiB of it.
+    memoryMiB: 3456,
+    timeoutSeconds: 300,
+  },
+  {
+    // Two nodes, each with a CPU and 1 GiB.
+    id: 'numa',
+    kernels: ['6.12', '7.2', '6.1'],
+    append: [],
+    qemuArgs: [0, 1].flatMap(node => [
+      '-object',
+      `memory-backend-ram,id=node${node},size=1G`,
+      '-numa',
+      `node,nodeid=${node},cpus=${node},memdev=node${node}`,
+    ]),
+    memoryMiB: 2048,
+    timeoutSeconds: 300,
   },
   {
     id: 'gigantic',

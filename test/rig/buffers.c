@@ -9,6 +9,7 @@
  *                              stays readable: rights there are those of the opening, which came before.
  *   --memfd KIND,SIZE[,hole]   a memfd; KIND is shmem, thp, huge2m or huge1g. Every 4 KiB page is written, with its
  *                              index + 1 as first word, unless "hole" is given.
+ *   --node N                   all memory from here on comes from this NUMA node
  *   --name NAME                DMA_BUF_SET_NAME for the buffers that follow; an empty NAME ends it
  *   --count N[,STRIDE]         the next buffer is made N times, STRIDE bytes apart (its own size when left out)
  *   --buffer OFFSET,SIZE       UDMABUF_CREATE on the last memfd
@@ -56,6 +57,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/dma-buf.h>
@@ -676,6 +678,12 @@ int main(int argc, char **argv)
 				make_buffer(items, nitems, true, name);
 			count = 1;
 			free(items);
+		} else if (!strcmp(option, "--node")) {
+			unsigned long node = 1UL << number(&text);
+
+			/* MPOL_BIND of linux/mempolicy.h, whose wrapper is in a library that few machines have. */
+			if (syscall(SYS_set_mempolicy, 2, &node, 8 * sizeof(node)))
+				die("set_mempolicy: %s", strerror(errno));
 		} else if (!strcmp(option, "--holders")) {
 			for (uint64_t n = number(&text); n; n--)
 				add_holder();

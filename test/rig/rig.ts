@@ -59,6 +59,7 @@ async function runJob(
       append: boot.append,
       memoryMiB: boot.memoryMiB,
       timeoutSeconds: boot.timeoutSeconds,
+      qemuArgs: boot.qemuArgs ?? [],
       ...(boot.id === 'nested' ? { env: await nestedGuestEnvironment(id, report) } : {}),
       job: `exec ${shellQuote(process.execPath)} ${shellQuote(insideProgram)} run ${boot.id} ${shellQuote(values.case)}`,
       ...(values.console ? { onConsole: (text: string) => void process.stderr.write(text) } : {}),

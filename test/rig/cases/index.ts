@@ -1,5 +1,6 @@
 import type { RigCase } from '../case.ts';
 import { bufferCases } from './buffers.ts';
+import { hazardCases } from './hazards.ts';
 import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
@@ -13,6 +14,7 @@ export const cases: readonly RigCase[] = [
   ...qemuCases,
   ...raceCases,
   ...userCases,
+  ...hazardCases,
   ...nestedCases,
   ...windowCases,
 ];

@@ -1,0 +1,288 @@
+/** Hazards, from pages that really are where they should not be to the sentence on the terminal. */
+import { RULES } from '../../../model/hazards/index.ts';
+import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
+import type { Finding, Snapshot } from '../../../model/snapshot.ts';
+import type { CaseContext, RigCase } from '../case.ts';
+import { pagesOf, pfnsOf } from '../compare.ts';
+import { scattered } from '../guest/gpu.ts';
+import { heldPlaces } from '../guest/held-places.ts';
+import { guestRam } from '../guest/qemu.ts';
+
+const AS_USER = ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--inh-caps=-all', '--'];
+const framebuffer = scattered(guestRam.free, 1920 * 1080 * 4, 32 * 1024, 64 * 1024);
+
+const brief = (findings: readonly Finding[]) =>
+  findings.map(({ rule, severity, resource, title }) => [rule, severity, resource, title]);
+const idsOf = ({ notChecked }: Snapshot) => notChecked.map(({ rule }) => rule);
+
+/** Each shell line of evidence prints something here. */
+async function checkRechecks(t: CaseContext, findings: readonly Finding[]): Promise<void> {
+  // The line is for a user's shell: there, sudo asks, and pinscope is on the PATH.
+  const words = `sudo() { "$@"; }; pinscope() { ${process.execPath} ${t.root}/dist/cli/pinscope.js "$@"; }; set -o pipefail; `;
+  const silent: string[] = [];
+  const lines = new Set(findings.flatMap(({ evidence }) => evidence.map(({ recheck }) => recheck)));
+  for (const line of lines) {
+    const printed = await t.sh(words + line).catch((error: Error) => `!${error.message}`);
+    if (printed.trim() === '' || printed.startsWith('!')) silent.push(`${line}: ${printed}`);
+  }
+  t.ok(`${lines.size} shell lines of evidence show something`, lines.size > 0 && silent.length === 0, silent);
+}
+
+export const hazardCases: readonly RigCase[] = [
+  {
+    name: 'a real QEMU’s blobs in ZONE_MOVABLE and in CMA: found on the right resource, on no other',
+    boot: 'movable-cma',
+    async run(t) {
+      const { vm, blobs } = await heldPlaces({ dir: t.dir, testMonitor: true, name: 'desktop' });
+      t.atEnd(() => vm.kill());
+      const snapshot = await t.snapshot(vm.pid);
+      const resources = [...snapshot.resources].sort((a, b) => a.inode - b.inode);
+      const [movable, cma, elsewhere] = resources;
+      if (!movable || !cma || !elsewhere) throw new Error(`${resources.length} resources`);
+      const now = resources.map(({ inode }) => pfnsOf(pagesOf(snapshot, inode).runs));
+      t.equal(
+        'pages',
+        now.map(pfns => pfns.length),
+        [768, 256, 64],
+      );
+      t.equal('every rule was checked', snapshot.notChecked, []);
+      const wrong: unknown[] = [];
+      for (const [i, { gpas }] of blobs.entries()) {
+        for (const at of [0, 31, gpas.length - 1]) {
+          const reply = parseGpa2hpa(await vm.hmp(`gpa2hpa 0x${(gpas[at] ?? 0).toString(16)}`));
+          const theirs = reply.state === 'refused' ? reply.detail : Number(reply.address) / 4096;
+          if (theirs !== now[i]?.[at]) wrong.push([i, at, theirs, now[i]?.[at]]);
+        }
+      }
+      t.equal('pages equal to gpa2hpa', wrong, []);
+      const stayed = blobs.map(
+        ({ pfnsBefore }, i) => pfnsBefore.filter((pfn, at) => now[i]?.[at] === pfn).length,
+      );
+      if (!t.pageRefs) {
+        t.equal('CREATE moved what had to be moved, and only that', stayed, [0, 0, 64]);
+        t.equal('nothing is found', snapshot.findings, []);
+        return;
+      }
+      t.equal('CREATE moved nothing', stayed, [768, 256, 64]);
+      t.equal('findings', brief(snapshot.findings), [
+        ['pin-in-movable', 'warning', movable.inode, '768 of 768 pages held in ZONE_MOVABLE'],
+        ['pin-in-cma', 'warning', cma.inode, '256 of 256 pages held in CMA pageblocks'],
+      ]);
+      t.ok(
+        'nothing is called a pin in this era',
+        snapshot.findings.every(each => !/\bpinned\b/.test(JSON.stringify(each))),
+        snapshot.findings,
+      );
+      await checkRechecks(t, snapshot.findings);
+      const text = (await t.pinscope(['snapshot', '--pid', String(vm.pid)])).stdout;
+      t.ok(
+        'the terminal says so',
+        text.includes(`dma-buf ${movable.inode}: 768 of 768 pages held in ZONE_MOVABLE.`) &&
+          text.includes(`dma-buf ${cma.inode}: 256 of 256 pages held in CMA pageblocks.`),
+        text,
+      );
+      const block = Math.floor((blobs[0]?.pfnsBefore[0] ?? 0) / 32768);
+      const offline = `echo offline >/sys/devices/system/memory/memory${block}/state`;
+      t.ok(
+        'evidence names the memory block',
+        JSON.stringify(snapshot.findings[0]).includes(`memory${block}`),
+        snapshot.findings[0],
+      );
+      const tried = await t.sh(
+        `timeout -s INT 12 bash -c '${offline}'; echo $?; dmesg | grep -c 'migrating pfn' || true`,
+      );
+      const [status, migrating] = tried.trim().split('\n').map(Number);
+      t.ok('taking that block offline loops until a signal', status !== 0 && (migrating ?? 0) > 0, tried);
+      await vm.kill();
+      await t.sh(offline);
+      t.equal(
+        'and works once the buffers are gone',
+        await t.sh(`cat /sys/devices/system/memory/memory${block}/state`),
+        'offline\n',
+      );
+    },
+  },
+  {
+    name: 'healthy buffers of a program and of a real QEMU: every rule checked, none fires',
+    boot: 'zones',
+    kernels: ['6.12', '7.2'],
+    async run(t) {
+      const helper = await t.buffers(
+        ...['--memfd', 'shmem,4M', '--buffer', '12K,1M', '--list', '0,64K+32K,64K'],
+        ...[
+          '--memfd',
+          'huge2m,4M',
+          '--buffer',
+          '12K,1M',
+          '--memfd',
+          'thp,8M',
+          '--buffer',
+          '12K,12K',
+          '--map',
+        ],
+      );
+      t.equal('buffers of the program', helper.buffers.length, 4);
+      const program = await t.snapshot(helper.pid);
+      t.equal('of the program', [program.findings, program.notChecked], [[], []]);
+      for (const backend of ['', 'hugetlb=on,prealloc=on']) {
+        const vm = await t.qemu({ backend, dir: `${t.dir}/${backend.length}` });
+        const gpu = await vm.gpu();
+        const frame = await gpu.createBlob(framebuffer);
+        await gpu.setScanoutBlob(frame, 1920, 1080);
+        for (let i = 0; i < 10; i++)
+          await gpu.createBlob(scattered(0x800_0000 + i * 65536, 16384, 4096, 8192));
+        const snapshot = await t.snapshot(vm.pid);
+        t.equal(
+          'pages',
+          snapshot.resources.map(({ pages }) => pages?.count),
+          [2025, ...Array(10).fill(4)],
+        );
+        t.equal(`of QEMU (${backend || 'shmem'})`, [snapshot.findings, snapshot.notChecked], [[], []]);
+        const { stdout } = await t.pinscope(['snapshot', '--pid', String(vm.pid)]);
+        t.ok(
+          'the terminal names what was looked for',
+          stdout.includes(`None of ${RULES.length} rules fired`),
+          stdout,
+        );
+        await vm.kill();
+      }
+    },
+  },
+  {
+    name: 'pages that the balloon discarded: one error with their number and guest addresses',
+    boot: 'zones',
+    async run(t) {
+      const vm = await t.qemu({ balloon: true });
+      const gpu = await vm.gpu();
+      await gpu.createBlob(framebuffer);
+      await gpu.createBlob(scattered(0x800_0000, 16384, 4096, 8192));
+      const balloon = await vm.balloon();
+      const lost = [guestRam.free, guestRam.free + 4096, guestRam.free + 65536, 0x700_0000];
+      await balloon.inflate(lost.map(gpa => gpa / 4096));
+      const snapshot = await t.snapshot(vm.pid);
+      const inode = Math.min(...snapshot.resources.map(resource => resource.inode));
+      const errors = snapshot.findings.filter(({ severity }) => severity === 'error');
+      t.equal('errors', brief(errors), [
+        ['disconnected', 'error', inode, '3 of 2025 pages no longer the guest’s'],
+      ]);
+      t.equal('guest addresses', errors[0]?.evidence[0]?.value, '0x200000-0x201000, 0x210000');
+      t.ok('the balloon is named', errors[0]?.explanation.includes('virtio-balloon-pci') ?? false, errors);
+      await checkRechecks(t, errors);
+      const one = await t.pinscope(['snapshot', '--pid', String(vm.pid), '--resource', String(inode)]);
+      t.ok(
+        'the terminal shows it with its shell lines',
+        /ERROR +disconnected[\s\S]* sudo pinscope snapshot/.test(one.stdout),
+        one.stdout,
+      );
+    },
+  },
+  {
+    name: 'private RAM: told of the process, and its buffers are disconnected because of it',
+    boot: 'zones',
+    kernels: ['6.12', '7.2'],
+    async run(t) {
+      const vm = await t.qemu({ backend: 'share=off' });
+      for (let i = 0; i < 8; i++) await vm.qtest.writeBytes(0x400_0000 + i * 4096, Buffer.from('guest'));
+      const gpu = await vm.gpu();
+      await gpu.createBlob([
+        { address: 0x400_0000, length: 16384 },
+        { address: 0x400_4000, length: 16384 },
+      ]);
+      const { findings, resources } = await t.snapshot(vm.pid);
+      t.equal('findings', brief(findings), [
+        ['private-ram', 'error', null, 'Guest memory mem1 is mapped private'],
+        ['disconnected', 'error', resources[0]?.inode, '8 of 8 pages no longer the guest’s'],
+      ]);
+      t.ok('with the reason', findings[1]?.explanation.includes('private') ?? false, findings);
+      await checkRechecks(t, findings);
+    },
+  },
+  {
+    name: 'an ordinary user: no rule about pages is said to be fine',
+    boot: 'zones',
+    kernels: ['6.12'],
+    async run(t) {
+      await t.sh('chmod 666 /dev/udmabuf');
+      const helper = await t.buffersAs(AS_USER, '--memfd', 'shmem,1M', '--buffer', '12K,64K');
+      const args = ['snapshot', '--pid', String(helper.pid)];
+      const snapshot = JSON.parse((await t.pinscope([...args, '--json'], AS_USER)).stdout) as Snapshot;
+      t.equal('findings', snapshot.findings, []);
+      t.equal(
+        'not checked',
+        idsOf(snapshot),
+        RULES.map(({ id }) => id).filter(id => id !== 'private-ram'),
+      );
+      t.ok(
+        'each says what would grant it',
+        snapshot.notChecked.every(({ because }) => /kernel-memory is denied.*needs root/.test(because)),
+        snapshot.notChecked,
+      );
+      const { stdout } = await t.pinscope(args, AS_USER);
+      t.ok('the terminal too', /\nNot checked\n {2}disconnected, pin-in-movable,/.test(stdout), stdout);
+    },
+  },
+  {
+    name: 'memory on another node than the CPUs, or than the policy',
+    boot: 'numa',
+    async run(t) {
+      const pages = ['--memfd', 'shmem,1M', '--buffer', '0,1M'];
+      const nodes = (snapshot: Snapshot) => [
+        ...new Set(snapshot.resources.flatMap(({ pages }) => pages?.runs.map(({ node }) => node) ?? [])),
+      ];
+      const remote = await t.buffersAs(['taskset', '-c', '0'], '--node', '1', ...pages);
+      const far = await t.snapshot(remote.pid);
+      t.equal('remote: the pages are on node 1', nodes(far), [1]);
+      const numaMaps = await t.sh(`grep pinscope-buffers /proc/${remote.pid}/numa_maps`);
+      t.ok('as numa_maps has them', /\bN1=256\b/.test(numaMaps) && !/\bN0=/.test(numaMaps), numaMaps);
+      t.equal('remote: found', brief(far.findings), [
+        [
+          'remote-node',
+          'warning',
+          far.resources[0]?.inode,
+          '256 of 256 pages on node 1, away from where they are used',
+        ],
+      ]);
+      await checkRechecks(t, far.findings);
+
+      const local = await t.buffersAs(['taskset', '-c', '1'], '--node', '1', ...pages);
+      const near = await t.snapshot(local.pid);
+      t.equal(
+        'local: nodes, found, not checked',
+        [nodes(near), near.findings, near.notChecked],
+        [[1], [], []],
+      );
+
+      const free = await t.snapshot((await t.buffers('--node', '1', ...pages)).pid);
+      t.equal('on both nodes: found', free.findings, []);
+      t.equal('on both nodes: not checked', free.notChecked, [
+        {
+          rule: 'remote-node',
+          because:
+            'the process may run on nodes 0, 1 and its memory has no policy: there is no node to compare with',
+        },
+      ]);
+
+      const vm = await t.qemu({ backend: 'host-nodes=1,policy=bind' });
+      const gpu = await vm.gpu();
+      await gpu.createBlob(framebuffer);
+      const bound = await t.snapshot(vm.pid);
+      t.equal(
+        'QEMU, policy kept: nodes, found, not checked',
+        [nodes(bound), bound.findings, bound.notChecked],
+        [[1], [], []],
+      );
+      await t.sh(`taskset -a -p -c 0 ${vm.pid}`);
+      const away = await t.snapshot(vm.pid);
+      t.equal('QEMU, all threads moved to node 0', brief(away.findings), [
+        [
+          'remote-node',
+          'warning',
+          away.resources[0]?.inode,
+          '2025 of 2025 pages on node 1, away from where they are used',
+        ],
+      ]);
+      await t.sh(`for t in /proc/${vm.pid}/task/*; do taskset -p -c 1 \${t##*/}; break; done`);
+      t.equal('one thread elsewhere: the policy still compares', (await t.snapshot(vm.pid)).findings, []);
+    },
+  },
+];
