@@ -1,9 +1,11 @@
 import { basename, relative } from 'node:path';
+import type { PrivilegeLevel } from '../model/contract.ts';
 import type { ProcessList } from '../model/process-list.ts';
 import type { Reading } from '../model/reading.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { printable } from '../model/text.ts';
 import { type HostAccess, openHost } from '../sampler/access.ts';
+import { readStat } from '../sampler/process.ts';
 import { Sampler } from '../sampler/sampler.ts';
 import { CliError, EXIT } from './exit.ts';
 import { Progress } from './progress.ts';
@@ -57,19 +59,28 @@ function host(): HostAccess {
 const json = (value: unknown, options: OutputOptions): string =>
   `${JSON.stringify(value, null, options.watch === undefined ? 2 : 0)}\n`;
 
-export async function runList(options: OutputOptions): Promise<void> {
-  await show(options, async progress => {
-    const list = await readList(progress);
-    if (options.json) return json(list, options);
-    const { listText } = await import('./text/list.ts');
-    const { colours } = await import('./text/colours.ts');
-    return listText(list, colours, process.geteuid?.() === 0);
-  });
+interface ListOptions extends OutputOptions {
+  readonly grant?: true;
 }
 
-async function readList(progress: Progress | undefined): Promise<ProcessList> {
+export async function runList(options: ListOptions): Promise<void> {
+  const access = host();
+  const run = () =>
+    show(options, async progress => {
+      const list = await readList(progress, access);
+      if (options.json) return json(list, options);
+      const { listText } = await import('./text/list.ts');
+      const { colours } = await import('./text/colours.ts');
+      return listText(list, colours, process.geteuid?.() === 0);
+    });
+  if (!options.grant) return run();
+  const { withGrant } = await import('./grant.ts');
+  await withGrant(access, 'kernel-memory', null, run);
+}
+
+async function readList(progress: Progress | undefined, access = host()): Promise<ProcessList> {
   const { listProcesses } = await import('../sampler/process-list.ts');
-  return listProcesses(host(), (done, total) =>
+  return listProcesses(access, (done, total) =>
     progress?.update({ what: 'looking through processes', done, total }),
   );
 }
@@ -79,6 +90,7 @@ interface SnapshotOptions extends OutputOptions {
   readonly name?: string;
   readonly resource?: number;
   readonly runs: number;
+  readonly grant?: PrivilegeLevel;
 }
 
 export async function runSnapshot(options: SnapshotOptions): Promise<void> {
@@ -86,10 +98,11 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
   if (pid === undefined) {
     throw new CliError('which process? Give --pid or --name; pinscope list shows them', EXIT.usage);
   }
-  const sampler = new Sampler(host());
+  const access = host();
+  const sampler = new Sampler(access);
   let startTime: bigint | undefined;
-  try {
-    await show(options, async progress => {
+  const run = () =>
+    show(options, async progress => {
       const snapshot = taken(await sampler.snapshot(pid, startTime, progress?.update), pid);
       startTime = BigInt(snapshot.target.startTime);
       const { resource } = options;
@@ -101,6 +114,19 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
       const { colours } = await import('./text/colours.ts');
       return snapshotText(snapshot, colours, { runs: options.runs, resource: resource ?? null });
     });
+  try {
+    if (options.grant === undefined) return await run();
+    const stat = readStat(access.files, pid);
+    if (stat.state !== 'ok') {
+      throw new CliError(
+        `there is no process ${pid}; pinscope list shows the ones there are`,
+        EXIT.noProcess,
+      );
+    }
+    startTime = stat.value.startTime;
+    const { withGrant } = await import('./grant.ts');
+    const target = { pid, startTime: String(startTime) };
+    await withGrant(access, options.grant, target, run, () => sampler.rightsChanged());
   } finally {
     sampler.close();
   }
@@ -129,7 +155,7 @@ function taken(reading: Reading<Snapshot>, pid: number): Snapshot {
 }
 
 async function findByName(name: string): Promise<number> {
-  const { processes } = await withProgress(readList);
+  const { processes } = await withProgress(progress => readList(progress));
   const fits = processes.filter(row => row.name === name);
   // The kernel keeps 15 bytes of a program's name (TASK_COMM_LEN): qemu-system-x86_64 is qemu-system-x86.
   const comm = name.slice(0, 15);
@@ -164,7 +190,7 @@ export async function runSources(options: OutputOptions): Promise<void> {
 
 /** What a newcomer sees first: what runs here, or else what it would look like. */
 export async function runStart(): Promise<void> {
-  const list = await withProgress(readList);
+  const list = await withProgress(progress => readList(progress));
   const used = list.processes.some(({ buffers }) => buffers === null || buffers > 0);
   if (used) {
     await (process.stdout.isTTY ? runList({ watch: 1 }) : runList({}));

@@ -5,15 +5,17 @@ export const EXIT = {
   usage: 2,
   noProcess: 3,
   raced: 4,
+  noRights: 5,
 } as const;
 
 export const EXIT_HELP = `
 Exit status:
-  0  shown
+  0  shown, or done
   1  something else failed; the message says what
   2  wrong usage
   3  no such process or dma-buf, or the name fits none or several
   4  the process ended, or its pid went to another, while it was read
+  5  rights were refused, or the broker that gives them is not installed
 `;
 
 /** An end that the user is told about in one sentence. It may hold any characters: they are escaped when it is printed. */

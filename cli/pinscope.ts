@@ -29,6 +29,7 @@ const program = new Command('pinscope')
 program
   .command('list')
   .description('QEMU processes, and all others that hold a udmabuf')
+  .addOption(new Option('-g, --grant', 'ask sudo for the rights to see every process'))
   .addOption(jsonOption())
   .addOption(watchOption())
   .action(async options => (await import('./commands.ts')).runList(options));
@@ -44,13 +45,19 @@ program
   .addOption(
     new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12),
   )
+  .addOption(
+    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
+      .choices(['kernel-memory', 'pages'])
+      .preset('kernel-memory'),
+  )
   .addOption(jsonOption())
   .addOption(watchOption())
   .addHelpText(
     'after',
     `
-A dma-buf is named by its inode. Its pages need kernel memory (root); buffers, sizes, holders and
-ages do not.
+A dma-buf is named by its inode. Its pages need kernel memory; buffers, sizes, holders and ages do
+not. --grant gives it to an ordinary user while the command runs, by the broker: a small program
+that opens files and nothing else (pinscope broker --help).
 Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.snapshot/1).
 `,
   )
@@ -62,13 +69,38 @@ program
   .addOption(jsonOption())
   .action(async options => (await import('./commands.ts')).runSources(options));
 
+const broker = program
+  .command('broker')
+  .description('the program that opens files for --grant and for the window: installed where, and how')
+  .helpCommand(false)
+  .addHelpText(
+    'after',
+    `
+An ordinary user may not open kernel memory, nor another user's files. The broker may, when sudo
+or polkit has asked you each time; what it opens, and for whom: docs/BROKER.md.
+`,
+  );
+broker
+  .command('status')
+  .description('whether it is installed as this Pinscope has it; exit status 5 if not')
+  .addOption(new Option('--json', 'print one JSON document'))
+  .action(async options => (await import('./broker.ts')).runBrokerStatus(options));
+broker
+  .command('install')
+  .description('installs it, by sudo; says what and where first')
+  .action(async () => (await import('./broker.ts')).runBrokerInstall());
+broker
+  .command('remove')
+  .description('removes all of it, by sudo')
+  .action(async () => (await import('./broker.ts')).runBrokerRemove());
+
 program
   .command('start')
   .description('the live list; where nothing uses udmabuf, a recorded snapshot of a real QEMU')
   .action(async () => (await import('./commands.ts')).runStart());
 
 const escaped = (text: string): string => text.split('\n').map(printable).join('\n');
-for (const command of [program, ...program.commands]) {
+for (const command of [program, ...program.commands, ...broker.commands]) {
   command
     .exitOverride()
     .showHelpAfterError('(--help tells more)')

@@ -24,15 +24,13 @@ function ourFiles(): InstallFile[] {
       path: BROKER_PATH,
       content: readFileSync(brokerFile()),
       mode: '755',
-      purpose:
-        'The broker: opens files for Pinscope after you allowed it; not setuid, and never runs by itself.',
+      purpose: 'The broker: opens files for Pinscope once you allowed it; not setuid, never runs by itself.',
     },
     {
       path: POLICY_PATH,
       content: readFileSync(policyFile()),
       mode: '644',
-      purpose:
-        'The polkit policy: says what you are asked, and that it takes an administrator’s password each time.',
+      purpose: 'The polkit policy: what you are asked, and that it takes an administrator’s password.',
     },
   ];
 }

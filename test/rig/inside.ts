@@ -1,13 +1,15 @@
 /**
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
  * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to
- * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`.
+ * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`; `inside.js drive-privilege` is what cases run
+ * as an ordinary user.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CaseContext, type RigCase } from './case.ts';
 import { cases } from './cases/index.ts';
 import { measureFigures } from './figures.ts';
+import { drivePrivilege } from './guest/privilege-driver.ts';
 import { recordMachine } from './guest/record.ts';
 import { recordKernel } from './guest/record-kernel.ts';
 import { recordSnapshot } from './guest/record-snapshot.ts';
@@ -53,6 +55,8 @@ if (command === 'figures') {
   await recordKernel(join(results, 'kernel'), `${root}/dist/rig/buffers`);
 } else if (command === 'record-snapshot') {
   await recordSnapshot(join(results, 'snapshot.json'));
+} else if (command === 'drive-privilege') {
+  await drivePrivilege();
 } else if (command === 'run') {
   const mine = cases.filter(
     ({ boot, kernels, name }) =>

@@ -1,4 +1,5 @@
 import type { RigCase } from '../case.ts';
+import { brokerCases } from './broker.ts';
 import { bufferCases } from './buffers.ts';
 import { hazardCases } from './hazards.ts';
 import { nestedCases } from './nested.ts';
@@ -15,6 +16,7 @@ export const cases: readonly RigCase[] = [
   ...raceCases,
   ...userCases,
   ...hazardCases,
+  ...brokerCases,
   ...nestedCases,
   ...windowCases,
 ];
