@@ -70,7 +70,7 @@ export async function bundle(root) {
         platform: 'node',
         logLevel: 'warn',
         // Loads files beside its own.
-        external: ['playwright-core'],
+        external: ['playwright-core', 'ws'],
         ...options,
         output: {
           dir: join(root, dirname(file)),

@@ -6,8 +6,10 @@ import { SAMPLER_PORT_MESSAGE } from '../../model/contract.ts';
 import { launch } from './launch.ts';
 import { processesOf } from './programs.ts';
 
-/** Where nothing uses udmabuf the window shows the recording: its framebuffer has 2025 pages. */
+/** The recording, whatever this machine runs: its framebuffer has 2025 pages. */
 async function withRecording(page: Page): Promise<void> {
+  await page.getByRole('listbox', { name: 'Processes' }).waitFor();
+  await page.keyboard.press('Control+o');
   await page.getByText('RECORDING, not this machine').first().waitFor();
   await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
 }

@@ -63,8 +63,10 @@ const shownGpas = (runs: readonly ShownRow[]): number[] =>
 
 /** uid, sandbox and rights of every process of the window, from /proc. */
 async function checkProcesses(t: CaseContext, window: PinscopeWindow, user: DesktopUser): Promise<void> {
-  const main = window.application.process().pid ?? 0;
-  const all = (await t.sh(`ps -eo pid,ppid,uid,args | grep -v 'ps -eo' | grep e2e-unpacked/pinscope || true`))
+  const main = window.pid;
+  const all = (
+    await t.sh(`ps -eo pid,ppid,uid,args | grep -v 'ps -eo' | grep linux-unpacked/pinscope || true`)
+  )
     .trim()
     .split('\n');
   const rows = all.map(line => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter(row => row !== null);

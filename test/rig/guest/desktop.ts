@@ -3,17 +3,16 @@
  * sandbox is on; the window runs as the user, never as root.
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ElectronApplication, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
+import type { AttachedWindow } from '../../devtools-bridge.ts';
 import type { CaseContext } from '../case.ts';
 
 const DISPLAY = ':7';
 /** Emulated processors are slow: everything that waits for the window waits long. */
 const PATIENCE_MS = 90_000;
-/** For the first page to be there; it takes 15 to 25 s. */
-const ATTACH_MS = 60_000;
 
 export interface DesktopUser {
   readonly name: string;
@@ -64,17 +63,14 @@ export class Desktop {
    */
   async open(...args: string[]): Promise<PinscopeWindow> {
     const { t, user } = this;
-    const program = join(t.root, 'dist/e2e-unpacked/pinscope');
-    if (!existsSync(program)) throw new Error(`${program} is missing: npm run package -- --e2e makes it`);
+    const program = join(t.root, 'dist/linux-unpacked/pinscope');
+    if (!existsSync(program)) throw new Error(`${program} is missing: npm run package makes it`);
     letThrough(dirname(program));
-    // Playwright starts a program, not a command line.
-    const starter = join(t.dir, 'as-user');
-    const words = [...asUser(user), program].map(word => `'${word}'`).join(' ');
-    writeFileSync(starter, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
-    const { attachWindow } = await import('../../attach-window.ts');
-    const application = await attachWindow({
-      program: starter,
-      args,
+    const [command = '', ...before] = asUser(user);
+    const { AttachedWindow } = await import('../../devtools-bridge.ts');
+    const attached = await AttachedWindow.open({
+      program: command,
+      args: [...before, program, ...args],
       env: {
         PATH: process.env.PATH ?? '',
         HOME: user.home,
@@ -82,18 +78,11 @@ export class Desktop {
         LANG: 'C.UTF-8',
         DISPLAY,
       },
-      patienceMs: ATTACH_MS,
+      patienceMs: PATIENCE_MS,
     });
-    t.atEnd(async () => {
-      // A window that hangs would keep the case from ending.
-      await Promise.race([application.close(), sleep(20_000)]);
-      application.process().kill('SIGKILL');
-    });
-    application.process().stderr?.pipe(process.stderr, { end: false });
-    const page = await application.firstWindow({ timeout: PATIENCE_MS });
-    page.setDefaultTimeout(PATIENCE_MS);
-    await page.waitForLoadState('domcontentloaded');
-    return new PinscopeWindow(application, page);
+    t.atEnd(() => attached.close());
+    attached.page.setDefaultTimeout(PATIENCE_MS);
+    return new PinscopeWindow(attached);
   }
 }
 
@@ -120,10 +109,14 @@ export type ShownRow = Readonly<Record<string, string>>;
  * The window as a person without a mouse has it: everything is done by keys, and read by role and name.
  */
 export class PinscopeWindow {
-  constructor(
-    readonly application: ElectronApplication,
-    readonly page: Page,
-  ) {}
+  readonly page: Page;
+  /** Of the program's main process. */
+  readonly pid: number;
+
+  constructor(attached: AttachedWindow) {
+    this.page = attached.page;
+    this.pid = attached.process.pid ?? 0;
+  }
 
   /** Watches a process: to the list, down to it, Enter. */
   async watch(pid: number): Promise<void> {
