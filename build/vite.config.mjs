@@ -29,5 +29,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // The page's policy forbids data: URLs in scripts and styles.
     assetsInlineLimit: 0,
+    // How long plugins took is nothing that a set-up should print.
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
 });
