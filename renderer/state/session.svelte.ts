@@ -101,7 +101,8 @@ export class Session {
   /** Samples should come and do not: what is shown may be wrong by now. */
   get stale(): boolean {
     if (this.#mode.kind !== 'live') return false;
-    return this.#failure !== null || (this.ageMs ?? 0) > Math.max(3000, 3 * this.#periodMs);
+    if (this.#failure !== null || this.#connection.state !== 'open') return true;
+    return (this.ageMs ?? 0) > Math.max(3000, 3 * this.#periodMs);
   }
 
   /** A process to offer while the recording is shown. */

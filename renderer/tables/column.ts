@@ -5,10 +5,14 @@ export type Tone = 'plain' | 'muted' | 'ok' | 'info' | 'warning' | 'error';
 export interface Column<Row> {
   readonly id: string;
   readonly title: string;
+  /** What the header shows where the title does not fit. */
+  readonly shortTitle?: string;
   /** What it means, in a sentence: the header's tooltip. */
   readonly hint: string;
-  /** A CSS grid track. Fixed, so that no value moves the others: `12ch`, or `minmax(16ch, 1fr)`. */
-  readonly width: string;
+  /** Least width in digits of the data face. Fixed, so that no value moves the other columns. */
+  readonly width: number;
+  /** Its share of the room that is left; without it, none. */
+  readonly grow?: number;
   readonly align?: 'right';
   /** Numbers and addresses are set in the monospaced face. */
   readonly face?: 'data';

@@ -1,6 +1,7 @@
 import type { PrivilegeLevel, PrivilegeState } from '../../model/contract.ts';
-import { printable } from '../../model/text.ts';
+
 import type { Tone } from '../tables/column.ts';
+import { sentence } from './sentence.ts';
 
 /** A state of the user's rights for a person. */
 export interface PrivilegeText {
@@ -65,7 +66,7 @@ export function privilegeText(state: PrivilegeState | null): PrivilegeText {
     }
     case 'ungranted':
       if (state.last !== null) {
-        return { short: REFUSED[state.last.reason], sentence: printable(state.last.detail), tone: 'warning' };
+        return { short: REFUSED[state.last.reason], sentence: sentence(state.last.detail), tone: 'warning' };
       }
       return {
         short: 'Pages not granted',

@@ -1,6 +1,7 @@
 import { CONNECTED, DISCONNECTED, type RunColumns, type SampledResource } from '../../model/run-columns.ts';
-import type { Finding, Snapshot } from '../../model/snapshot.ts';
+import type { Snapshot } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
+import { sentence } from './sentence.ts';
 
 /** Where pages lie, and how many of them. */
 export interface PlaceCount {
@@ -90,16 +91,16 @@ export function whyNoPages(resource: SampledResource, sources: Snapshot['sources
     return { word: '–', sentence, grant: null };
   }
   const why = sources.find(({ name }) => name === 'kernel-memory');
-  const detail = printable(why?.detail ?? '');
+  const detail = sentence(why?.detail ?? '');
   switch (why?.state) {
     case 'denied':
       return {
         word: 'denied',
-        sentence: `Its exact pages are in kernel memory, which this user may not read: ${detail}`,
+        sentence: `Its exact pages are in kernel memory, which this user may not read. ${detail}`,
         grant: printable(why.grant ?? 'root'),
       };
     case 'raced':
-      return { word: 'raced', sentence: `It changed while it was read: ${detail}`, grant: null };
+      return { word: 'raced', sentence: `It changed while it was read. ${detail}`, grant: null };
     case 'ok':
       return {
         word: 'raced',
@@ -109,7 +110,7 @@ export function whyNoPages(resource: SampledResource, sources: Snapshot['sources
     default:
       return {
         word: 'not read',
-        sentence: why ? `Kernel memory could not be read: ${detail}` : 'Kernel memory was not read.',
+        sentence: why ? `Kernel memory could not be read. ${detail}` : 'Kernel memory was not read.',
         grant: null,
       };
   }
@@ -122,28 +123,3 @@ export function noResources(sources: Snapshot['sources']): string {
     ? 'The dma-bufs of this process are denied to this user: there may be any number of them.'
     : 'This process holds no dma-buf now.';
 }
-
-const RANK = { error: 3, warning: 2, info: 1 } as const;
-export type Severity = Finding['severity'];
-
-/** The worst severity of each resource that has findings. */
-export function worstByResource(findings: readonly Finding[]): Map<number, Severity> {
-  const worst = new Map<number, Severity>();
-  for (const { resource, severity } of findings) {
-    if (resource === null) continue;
-    const before = worst.get(resource);
-    if (before === undefined || RANK[severity] > RANK[before]) worst.set(resource, severity);
-  }
-  return worst;
-}
-
-/** The worst of all; `null` without findings. */
-export function worstOf(findings: readonly Finding[]): Severity | null {
-  return findings.reduce<Severity | null>(
-    (worst, { severity }) => (worst === null || RANK[severity] > RANK[worst] ? severity : worst),
-    null,
-  );
-}
-
-/** For sorting: unknown and none come first. */
-export const severityRank = (severity: Severity | undefined): number => (severity ? RANK[severity] : 0);

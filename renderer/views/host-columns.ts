@@ -11,17 +11,16 @@ import { hex } from '../../model/units.ts';
 import type { Column } from '../tables/column.ts';
 
 const known = (value: number | string | null): string => (value === null ? '–' : printable(String(value)));
-const COUNT = { width: '8ch', align: 'right', face: 'data' } as const;
+const COUNT = { width: 8, align: 'right', face: 'data' } as const;
 
 /**
  * A counter of huge pages. One that the kernel let fall below 0 comes as the 64-bit number that it prints; that number stands,
  * with what it means.
  */
 export function counterText(value: number | string | null): string {
-  if (typeof value !== 'string') return known(value);
-  return /^\d+$/.test(value)
-    ? `${value} (= ${BigInt.asIntN(64, BigInt(value))}: it wrapped below 0)`
-    : printable(value);
+  if (typeof value !== 'string' || !/^\d+$/.test(value)) return known(value);
+  const signed = BigInt.asIntN(64, BigInt(value));
+  return signed < 0n ? `${value} (= ${signed}: it wrapped below 0)` : value;
 }
 
 /** hugetlb pools by size and node (/sys/kernel/mm/hugepages and node*\/hugepages). */
@@ -37,7 +36,7 @@ export const hugetlbColumns: readonly Column<HugetlbPool>[] = [
     id: 'node',
     title: 'Node',
     hint: 'NUMA node, or all of them together.',
-    width: '9ch',
+    width: 9,
     text: ({ node }) => (node === null ? 'all' : `node ${node}`),
     tone: ({ node }) => (node === null ? 'plain' : 'muted'),
   },
@@ -83,10 +82,10 @@ export function zoneColumns(pageSize: number): Column<ZoneState>[] {
       title: 'Node',
       hint: 'NUMA node.',
       ...COUNT,
-      width: '4ch',
+      width: 4,
       text: ({ node }) => String(node),
     },
-    { id: 'zone', title: 'Zone', hint: 'Zone.', width: '9ch', text: ({ zone }) => printable(zone) },
+    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 9, text: ({ zone }) => printable(zone) },
     {
       id: 'start',
       title: 'Start PFN',
@@ -117,7 +116,7 @@ export function zoneColumns(pageSize: number): Column<ZoneState>[] {
     },
     {
       id: 'size',
-      title: '',
+      title: 'in bytes',
       hint: 'Managed pages in bytes.',
       ...COUNT,
       text: zone => bytes(zone.managedPages),
@@ -125,7 +124,7 @@ export function zoneColumns(pageSize: number): Column<ZoneState>[] {
     { id: 'free', title: 'Free', hint: 'Free pages.', ...COUNT, text: ({ freePages }) => String(freePages) },
     {
       id: 'freeBytes',
-      title: '',
+      title: 'in bytes',
       hint: 'Free pages in bytes.',
       ...COUNT,
       text: zone => bytes(zone.freePages),
@@ -156,15 +155,15 @@ export function migratetypeColumns(rows: readonly MigratetypeState[]): Column<Mi
       title: 'Node',
       hint: 'NUMA node.',
       ...COUNT,
-      width: '4ch',
+      width: 4,
       text: ({ node }) => String(node),
     },
-    { id: 'zone', title: 'Zone', hint: 'Zone.', width: '9ch', text: ({ zone }) => printable(zone) },
+    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 9, text: ({ zone }) => printable(zone) },
     {
       id: 'type',
       title: 'Migratetype',
       hint: 'Type of pageblocks.',
-      width: '12ch',
+      width: 12,
       text: ({ type }) => printable(type),
     },
     {
@@ -181,7 +180,7 @@ export function migratetypeColumns(rows: readonly MigratetypeState[]): Column<Mi
         title: `2^${order}`,
         hint: `Free blocks of 2^${order} pages in pageblocks of this type.`,
         ...COUNT,
-        width: '4ch',
+        width: 4,
         text: ({ freePagesByOrder }) => known(freePagesByOrder[order] ?? null),
         tone: ({ freePagesByOrder }) => (freePagesByOrder[order] ? 'plain' : 'muted'),
       }),
@@ -195,7 +194,7 @@ export const cmaColumns: readonly Column<CmaArea>[] = [
     id: 'name',
     title: 'Area',
     hint: 'Name of the CMA area.',
-    width: '16ch',
+    width: 16,
     text: ({ name }) => printable(name),
   },
   {
@@ -225,19 +224,19 @@ export const cmaColumns: readonly Column<CmaArea>[] = [
 export const blockColumns: readonly Column<MemoryBlockState>[] = [
   { id: 'block', title: 'Block', hint: 'memoryN of sysfs.', ...COUNT, text: ({ block }) => String(block) },
   { id: 'start', title: 'Start PFN', hint: 'First page.', ...COUNT, text: ({ startPfn }) => hex(startPfn) },
-  { id: 'node', title: 'Node', hint: 'NUMA node.', ...COUNT, width: '4ch', text: ({ node }) => known(node) },
+  { id: 'node', title: 'Node', hint: 'NUMA node.', ...COUNT, width: 4, text: ({ node }) => known(node) },
   {
     id: 'state',
     title: 'State',
     hint: 'state of sysfs.',
-    width: '9ch',
+    width: 9,
     text: ({ state }) => printable(state),
   },
   {
     id: 'zones',
     title: 'Valid zones',
     hint: 'Zones that it could be online in.',
-    width: '14ch',
+    width: 14,
     text: ({ validZones }) => (validZones.length === 0 ? '–' : printable(validZones.join(', '))),
   },
   {
@@ -251,7 +250,7 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     id: 'holders',
     title: 'By dma-buf',
     hint: 'Inodes of the dma-bufs that hold them.',
-    width: '20ch',
+    width: 20,
     text: ({ heldBy }) =>
       `${heldBy.slice(0, 16).join(', ')}${heldBy.length > 16 ? ` and ${heldBy.length - 16} more` : ''}`,
   },

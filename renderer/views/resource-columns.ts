@@ -2,14 +2,8 @@ import { formatBytes, formatSpan } from '../../model/format.ts';
 import type { Sample, SampledResource } from '../../model/run-columns.ts';
 import { printable } from '../../model/text.ts';
 import type { Column, Tone } from '../tables/column.ts';
-import {
-  backingText,
-  type Severity,
-  severityRank,
-  summaryOf,
-  whereText,
-  whyNoPages,
-} from '../text/resource.ts';
+import { type Severity, severityRank } from '../text/findings.ts';
+import { backingText, summaryOf, whereText, whyNoPages } from '../text/resource.ts';
 
 /** Columns of the table of dma-bufs in one sample. */
 export function resourceColumns(
@@ -24,9 +18,10 @@ export function resourceColumns(
   return [
     {
       id: 'severity',
-      title: '!',
+      title: 'Severity',
+      shortTitle: '!',
       hint: 'The worst finding about this buffer. No mark does not mean that it is safe.',
-      width: '16px',
+      width: 2,
       text: ({ inode }) => worst.get(inode) ?? '',
       sortBy: ({ inode }) => -severityRank(worst.get(inode)),
     },
@@ -34,7 +29,7 @@ export function resourceColumns(
       id: 'inode',
       title: 'dma-buf',
       hint: 'Inode of the dma-buf: the same in every process that holds it.',
-      width: '10ch',
+      width: 9,
       align: 'right',
       face: 'data',
       text: ({ inode }) => String(inode),
@@ -44,7 +39,8 @@ export function resourceColumns(
       id: 'name',
       title: 'Name',
       hint: 'Name of the dma-buf, or in brackets the driver that exported it where that is not udmabuf.',
-      width: 'minmax(10ch, 1fr)',
+      width: 8,
+      grow: 1,
       text: nameText,
       tone: ({ name }) => (name ? 'plain' : 'muted'),
       sortBy: ({ name }) => name,
@@ -53,7 +49,7 @@ export function resourceColumns(
       id: 'size',
       title: 'Size',
       hint: 'Size of the buffer.',
-      width: '9ch',
+      width: 10,
       align: 'right',
       face: 'data',
       text: ({ sizeBytes }) => (sizeBytes === null ? '?' : formatBytes(sizeBytes)),
@@ -63,7 +59,7 @@ export function resourceColumns(
       id: 'pages',
       title: 'Pages',
       hint: 'Entries of the buffer, 4 KiB each; a page that occurs twice counts twice.',
-      width: '8ch',
+      width: 7,
       align: 'right',
       face: 'data',
       text: resource => (resource.pages ? String(resource.pages.count) : unread(resource)),
@@ -74,7 +70,7 @@ export function resourceColumns(
       id: 'holds',
       title: 'Holds',
       hint: 'Bytes of the distinct folios that its pages lie in: the memory that cannot be moved or freed because of it.',
-      width: '9ch',
+      width: 10,
       align: 'right',
       face: 'data',
       text: resource => (resource.pages ? formatBytes(resource.pages.folioBytes) : unread(resource)),
@@ -85,7 +81,8 @@ export function resourceColumns(
       id: 'where',
       title: 'Node, zone, migratetype',
       hint: 'Where most of its pages lie: NUMA node, zone, type of the pageblock. +2: pages lie in two other places too.',
-      width: 'minmax(28ch, 1.5fr)',
+      width: 22,
+      grow: 1.5,
       text: resource => (resource.pages ? whereText(resource.pages.runs) : unread(resource)),
       tone: unreadTone,
       sortBy: ({ pages }) => (pages ? whereText(pages.runs) : null),
@@ -94,7 +91,7 @@ export function resourceColumns(
       id: 'backing',
       title: 'Backing',
       hint: 'Whether its pages still are the guest’s. Disconnected: the guest’s memory has other pages there now.',
-      width: '20ch',
+      width: 18,
       text: resource => (resource.pages ? backingText(summaryOf(resource.pages.runs)) : unread(resource)),
       tone: ({ pages }) => {
         if (pages === null) return 'muted';
@@ -111,7 +108,7 @@ export function resourceColumns(
       id: 'age',
       title: 'Age',
       hint: 'Since the buffer was created, at the time of the sample. Its pages are held since then.',
-      width: '11ch',
+      width: 11,
       align: 'right',
       face: 'data',
       text: resource => {
@@ -124,7 +121,7 @@ export function resourceColumns(
       id: 'count',
       title: 'Refs',
       hint: 'References on the dma-buf: fds, mappings and importers of all processes, Pinscope’s own left out.',
-      width: '6ch',
+      width: 4,
       align: 'right',
       face: 'data',
       text: ({ count }) => (count === null ? '?' : String(count)),
