@@ -9,5 +9,7 @@ export default defineConfig({
     // The addon keeps state a thread; a fork a file is what the programs look like too.
     pool: 'forks',
     testTimeout: 60_000,
+    // tokens.test.ts reads the real colours.
+    css: true,
   },
 });

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { COMMANDS, type CommandDefinition, type CommandId } from '../../model/commands.ts';
+import { byMenu, commandOf, type KeyPress, keyText, titleWithKey } from './keys.ts';
+
+const press = (key: string, change: Partial<KeyPress> = {}): KeyPress => ({
+  key,
+  code: '',
+  ctrlKey: false,
+  metaKey: false,
+  altKey: false,
+  shiftKey: false,
+  ...change,
+});
+const definitions = Object.entries(COMMANDS) as [CommandId, CommandDefinition][];
+
+/** The press that a key stands for. */
+function pressOf(key: string): KeyPress {
+  const parts = key.split('+');
+  const last = parts.pop() ?? '';
+  return press(last.toLowerCase(), {
+    key: last.length > 1 ? last : last.toLowerCase(),
+    ctrlKey: parts.includes('CmdOrCtrl'),
+    altKey: parts.includes('Alt'),
+    shiftKey: parts.includes('Shift'),
+  });
+}
+
+test('every key of the table runs its command, and those of Electron’s own run none here', () => {
+  for (const [id, { key, role }] of definitions) {
+    if (key !== null) expect(commandOf(pressOf(key))).toBe(role === undefined ? id : null);
+  }
+});
+
+test('no two commands have one key', () => {
+  const keys = definitions.flatMap(([, { key }]) => (key === null ? [] : [key.toLowerCase()]));
+  expect(new Set(keys).size).toBe(keys.length);
+});
+
+test('one modifier too many or too few is another key', () => {
+  expect(commandOf(press('p', { ctrlKey: true }))).toBe('capture.pause');
+  expect(commandOf(press('p'))).toBeNull();
+  expect(commandOf(press('p', { ctrlKey: true, shiftKey: true }))).toBeNull();
+  expect(commandOf(press('P', { metaKey: true }))).toBe('capture.pause');
+  expect(commandOf(press('2', { altKey: true, ctrlKey: true }))).toBeNull();
+});
+
+test('digits go by their place on the keyboard', () => {
+  expect(commandOf(press('é', { code: 'Digit2', altKey: true }))).toBe('go.resources');
+});
+
+test('keys are shown as they are pressed', () => {
+  expect(keyText('view.theme')).toBe('Ctrl+Shift+L');
+  expect(titleWithKey('capture.pause')).toBe('Pause or Continue (Ctrl+P)');
+  expect(titleWithKey('capture.revoke')).toBe('Give Access Back');
+  expect(byMenu().flatMap(({ commands }) => commands)).toHaveLength(definitions.length);
+});

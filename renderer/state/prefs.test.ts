@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import { Prefs, type PrefsStore, parsePrefs } from './prefs.svelte.ts';
+
+const DEFAULTS = parsePrefs(null);
+
+test.each([
+  ['nothing', null],
+  ['no JSON', '{'],
+  ['no object', '"dark"'],
+  ['null', 'null'],
+  ['another version', '{"version":2,"theme":"dark"}'],
+  ['no version', '{"theme":"dark"}'],
+])('%s gives the defaults', (_, text) => {
+  expect(parsePrefs(text)).toEqual(DEFAULTS);
+});
+
+test('each damaged field has its default, the others stay', () => {
+  expect(parsePrefs('{"version":1,"theme":"pink","detailShare":0.3}')).toEqual({
+    ...DEFAULTS,
+    detailShare: 0.3,
+  });
+  expect(parsePrefs('{"version":1,"theme":"light","detailShare":"0.3"}')).toEqual({
+    ...DEFAULTS,
+    theme: 'light',
+  });
+  expect(parsePrefs('{"version":1,"detailShare":9}').detailShare).toBe(0.85);
+});
+
+const media = (matches: boolean) =>
+  ({ matches, addEventListener: () => {}, removeEventListener: () => {} }) as unknown as MediaQueryList;
+
+test('the theme follows the desktop until the user says otherwise, and is remembered', () => {
+  let saved: string | null = null;
+  const store: PrefsStore = {
+    getItem: () => saved,
+    setItem: (_, text) => {
+      saved = text;
+    },
+  };
+  const prefs = new Prefs(store);
+  prefs.followSystem(media(true));
+  expect(prefs.theme).toBe('dark');
+  prefs.switchTheme();
+  expect(prefs.theme).toBe('light');
+  const next = new Prefs(store);
+  next.followSystem(media(true));
+  expect(next.theme).toBe('light');
+  // Back at the desktop's theme it follows again.
+  next.switchTheme();
+  next.followSystem(media(false));
+  expect(next.theme).toBe('light');
+});
+
+test('a store that refuses loses nothing but the memory', () => {
+  const prefs = new Prefs({
+    getItem: () => null,
+    setItem: () => {
+      throw new Error('QuotaExceededError');
+    },
+  });
+  prefs.detailShare = 0.4;
+  expect(prefs.detailShare).toBe(0.4);
+});
