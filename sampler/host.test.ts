@@ -46,6 +46,13 @@ describe.each(hosts)('%s', name => {
     }
   });
 
+  test('nodes and their CPUs', () => {
+    const { nodes } = read(name).readings;
+    if (hasFixture(name, '/sys/devices/system/node/node0/cpulist'))
+      expect(value(nodes)).toEqual([{ node: 0, cpus: [0, 1] }]);
+    else expect(nodes.state).toBe('absent');
+  });
+
   test('memory blocks', () => {
     const { host, readings } = read(name);
     const blocks = value(readings.blocks);

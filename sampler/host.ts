@@ -85,6 +85,7 @@ function readBlocks(files: HostFiles): Reading<MemoryBlocks> {
 
 function readNodes(files: HostFiles): Reading<NodeState[]> {
   const lists = files.tree(NODES, /\/node\d+\/cpulist$/, 1, /\/node\d+$/);
+  if (lists.state === 'ok' && lists.value.size === 0) return absent(NODES, 'no node tells its CPUs');
   return understood(lists, all =>
     [...all]
       .map(([path, text]) => ({

@@ -1,4 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { known } from '../model/reading.ts';
+import type { NodeState } from '../model/snapshot.ts';
 import { loadNative } from '../native/index.ts';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
 import { withHolder } from '../test/holder.ts';
@@ -18,11 +20,11 @@ function recorded(name?: string): RecordedHost {
   return host;
 }
 
-async function read(host: Pick<RecordedHost, 'files' | 'native'>, pid: number) {
+async function read(host: Pick<RecordedHost, 'files' | 'native'>, pid: number, nodes?: readonly NodeState[]) {
   const stat = readStat(host.files, pid);
   if (stat.state !== 'ok') throw new Error(stat.state);
   const log = new SourceLog();
-  const readings = await readTarget(host.files, host.native, stat.value, log, undefined);
+  const readings = await readTarget(host.files, host.native, stat.value, log, nodes);
   return { ...readings, sources: new Map(log.list().map(source => [source.name, source])) };
 }
 
@@ -213,8 +215,55 @@ test('a real process: size, page size and seals of its memfd from its fd', async
         share: true,
         sealed: false,
         hva: `0x${held.address.toString(16)}`,
+        policy: null,
         guestRanges: null,
       },
     ]);
+  });
+});
+
+describe('the nodes that a process may run on', () => {
+  const nodes = [
+    { node: 0, cpus: [0, 1] },
+    { node: 1, cpus: [2, 3] },
+    { node: 2, cpus: [] },
+  ];
+  /** A process whose main thread may run on CPU 0, and two more threads. */
+  function threaded(...lists: (string | null)[]) {
+    const host = recorded();
+    host.addProcess(5, 'threads');
+    const status = known(host.files.text('/proc/5/status')) ?? '';
+    const allowed = (list: string | null) => (list === null ? '' : `Cpus_allowed_list:\t${list}\n`);
+    host.write('/proc/5/status', status + allowed('0'));
+    for (const [i, list] of ['0', ...lists].entries())
+      host.write(`/proc/5/task/${5 + i}/status`, status + allowed(list));
+    return host;
+  }
+  test.each([
+    [['1', '0-1'], [0]],
+    [
+      ['1', '1-2'],
+      [0, 1],
+    ],
+    [
+      ['0', '0-3'],
+      [0, 1],
+    ],
+    [['1', null], null],
+  ])('threads on %j: %j', async (lists, expected) => {
+    expect((await read(threaded(...lists), 5, nodes)).target.cpuNodes).toEqual(expected);
+  });
+  test('a thread that ended meanwhile counts no more, and threads that nobody may list are unknown', async () => {
+    const host = threaded('2');
+    host.remove('/proc/5/task/6/status');
+    expect((await read(host, 5, nodes)).target.cpuNodes).toEqual([0]);
+    host.remove('/proc/5/task');
+    expect((await read(host, 5, nodes)).target.cpuNodes).toBeNull();
+  });
+  test('where all CPUs are on one node, the main thread tells', async () => {
+    const host = threaded();
+    host.remove('/proc/5/task');
+    expect((await read(host, 5, [{ node: 0, cpus: [0, 1] }])).target.cpuNodes).toEqual([0]);
+    expect((await read(host, 5)).target.cpuNodes).toBeNull();
   });
 });

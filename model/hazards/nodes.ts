@@ -36,7 +36,8 @@ function references(sample: Unjudged, ram: RamBackend | undefined): readonly Ref
   if (policy && ram) found.push({ nodes: policy, backend: ram });
   if (cpuNodes?.length === 1) found.push({ nodes: cpuNodes, backend: null });
   if (found.length > 0) return found;
-  if (cpuNodes === null) return 'it is not known on which nodes the CPUs of the process are';
+  if (cpuNodes === null || cpuNodes.length === 0)
+    return 'it is not known on which nodes the CPUs of the process are';
   return `the process may run on ${listed(cpuNodes)} and its memory has no policy: there is no node to compare with`;
 }
 
