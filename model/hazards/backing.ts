@@ -25,7 +25,7 @@ function explain(hit: PageHit): string {
   const { target } = hit.sample;
   const inodes = distinct(hit, hit.runs.ramInode);
   const guest = target.kind === 'qemu' ? 'the guest' : 'the process';
-  const lost = `The buffer still holds the pages that it took when it was made; at these places ${guest} sees other pages now. What ${guest} draws there never reaches the display or the device, which go on showing what was there before: a frozen, stale or black picture, and no error anywhere.`;
+  const lost = `The buffer still holds the pages that it took when it was made; at these places ${guest} has other pages now, or none until it touches them. What ${guest} draws there never reaches the display or the device, which go on showing what was there before: a frozen, stale or black picture, and no error anywhere.`;
   if (target.ram?.some(ram => isPrivate(ram) && inodes.includes(ram.inode)))
     return `${lost} The reason is that this memory is mapped private: see private-ram.`;
   const by = discarders(hit.sample);
