@@ -1,12 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { evaluate } from '../model/hazards/index.ts';
 import type { ProcessList } from '../model/process-list.ts';
-import type { Snapshot } from '../model/snapshot.ts';
+import { fromSnapshot } from '../model/run-columns.ts';
+import type { Finding, Snapshot } from '../model/snapshot.ts';
 import { withHolder } from '../test/holder.ts';
 import { isRoot, lacks } from '../test/need.ts';
 import { expectPrintable } from '../test/printed.ts';
@@ -327,17 +329,36 @@ describe('start', () => {
     ]);
     // 1920 × 1080 pixels of 4 bytes.
     expect(stdout).toMatch(/^ +\d+ .* 7\.91 MiB +2025 /m);
-    expect(stdout).toMatch(/^ {2}pages +2025 in \d+ folios? of /m);
+    // The buffer with something to see is the one in detail.
+    expect(stdout).toMatch(/^ {2}backing +\d+ connected, \d+ disconnected$/m);
+    expect(stdout).toMatch(
+      /^ERROR {4}disconnected\n {9}dma-buf \d+: \d+ of \d+ pages no longer the guest’s\.$/m,
+    );
     expect(stdout).toMatch(/^process +qemu-system-/m);
   });
   test('the bundled recording is a snapshot of a QEMU that owns its pages', () => {
-    const recorded = JSON.parse(readFileSync(join(root, 'cli/recorded-snapshot.json'), 'utf8')) as Snapshot;
+    const recorded = JSON.parse(readFileSync(join(root, 'model/recorded-snapshot.json'), 'utf8')) as Snapshot;
     expect(recorded).toMatchObject({ schema: 'pinscope.snapshot/1', target: { kind: 'qemu' } });
     const framebuffer = recorded.resources.find(({ sizeBytes }) => sizeBytes === 8294400);
     expect(framebuffer?.pages?.count).toBe(2025);
     const pages = framebuffer?.pages?.runs.reduce((sum, { count }) => sum + count, 0);
     expect(pages).toBe(2025);
     for (const { pfn } of framebuffer?.pages?.runs ?? []) expect(pfn).toBeGreaterThan(0);
+  });
+  test('the bundled recording says of itself what the rules say of it now', () => {
+    const file = join(root, 'model/recorded-snapshot.json');
+    const recorded = JSON.parse(readFileSync(file, 'utf8')) as Snapshot;
+    const { findings, notChecked } = evaluate(fromSnapshot(recorded));
+    // Their words may have changed since.
+    const brief = (list: readonly Finding[]) => list.map(each => [each.rule, each.severity, each.resource]);
+    expect(brief(recorded.findings)).toEqual(brief(findings));
+    expect(recorded.notChecked).toEqual(notChecked);
+    expect(findings.map(({ rule, severity }) => [rule, severity])).toEqual([['disconnected', 'error']]);
+    const lost = recorded.resources.flatMap(({ pages }) =>
+      (pages?.runs ?? []).filter(({ backing }) => backing === 'disconnected').map(({ count }) => count),
+    );
+    expect(findings[0]?.title).toContain(`${lost.reduce((a, b) => a + b)} of `);
+    expect(statSync(file).size).toBeLessThan(400_000);
   });
 });
 

@@ -1,6 +1,6 @@
+import recorded from '../model/recorded-snapshot.json' with { type: 'json' };
 import type { Snapshot } from '../model/snapshot.ts';
 import { printable } from '../model/text.ts';
-import recorded from './recorded-snapshot.json' with { type: 'json' };
 import { colours } from './text/colours.ts';
 import { snapshotText } from './text/snapshot.ts';
 import { WIDTH } from './text/table.ts';
@@ -14,14 +14,15 @@ export const recording = recorded as unknown as Snapshot;
  * @param program how to call this program
  */
 export function recordingText(program: string): string {
-  const { host, takenAt, resources } = recording;
+  const { host, takenAt, findings, resources } = recording;
   const [largest] = [...resources].sort((a, b) => (b.sizeBytes ?? 0) - (a.sizeBytes ?? 0));
+  const worst = findings.find(finding => finding.resource !== null);
   const label = `a real QEMU with a blob framebuffer on Linux ${host.kernel.release}, taken ${takenAt}`;
   return [
     ...wrap(printable(`RECORDING, not this machine: ${label}.`), WIDTH).map(colours.warn),
     'Nothing that we can see here uses udmabuf now.',
     `For a live process: ${program} snapshot --pid PID`,
     '',
-    snapshotText(recording, colours, { runs: 12, resource: largest?.inode ?? null }),
+    snapshotText(recording, colours, { runs: 12, resource: worst?.resource ?? largest?.inode ?? null }),
   ].join('\n');
 }

@@ -38,7 +38,7 @@ export async function recordBundledSnapshot(kernel: Kernel, insideCommand: strin
       resultsDir: results,
     });
     if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
-    const target = join(projectRoot(), 'cli/recorded-snapshot.json');
+    const target = join(projectRoot(), 'model/recorded-snapshot.json');
     cpSync(join(results, 'snapshot.json'), target);
     return target;
   } finally {
