@@ -12,7 +12,7 @@ const allowed = {
   sampler: ['sampler/', 'model/', 'native/index.ts', 'node'],
   cli: ['cli/', 'model/', 'sampler/', 'node', 'commander', 'picocolors', 'string-width'],
   electron: ['electron/', 'model/contract.ts', 'model/commands.ts', 'node', 'electron'],
-  renderer: ['renderer/', 'model/', 'cli/recorded-snapshot.json', 'svelte', '@lucide/svelte'],
+  renderer: ['renderer/', 'model/', 'svelte', '@lucide/svelte'],
   build: [
     'build/',
     'node',

@@ -6,7 +6,7 @@ import { Listeners, type Transport, type TransportState } from './transport.ts';
 
 /** The bundled snapshot of a real QEMU on a real kernel; loaded when it is wanted. */
 export async function loadRecording(): Promise<Snapshot> {
-  const { default: recorded } = await import('../../cli/recorded-snapshot.json');
+  const { default: recorded } = await import('../../model/recorded-snapshot.json');
   return recorded as unknown as Snapshot;
 }
 

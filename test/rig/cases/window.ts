@@ -64,16 +64,14 @@ const shownGpas = (runs: readonly ShownRow[]): number[] =>
 /** uid, sandbox and rights of every process of the window, from /proc. */
 async function checkProcesses(t: CaseContext, window: PinscopeWindow, user: DesktopUser): Promise<void> {
   const main = window.pid;
-  const all = (
-    await t.sh(`ps -eo pid,ppid,uid,args | grep -v 'ps -eo' | grep linux-unpacked/pinscope || true`)
-  )
-    .trim()
-    .split('\n');
-  const rows = all.map(line => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter(row => row !== null);
+  const all = (await t.sh("ps -eo pid,ppid,uid,comm,args | awk '$4 ~ /^pinscope/'")).trim().split('\n');
+  const rows = all
+    .map(line => /^\s*(\d+)\s+\d+\s+(\d+)\s+\S+\s+(.*)$/.exec(line))
+    .filter(row => row !== null);
   t.ok('several processes', rows.length >= 4 && rows.some(([, pid]) => Number(pid) === main), all);
-  t.equal('all of the user', [...new Set(rows.map(([, , , uid]) => Number(uid)))], [user.uid]);
-  t.ok('none without its sandbox', !all.join().includes('--no-sandbox '), all);
-  const page = rows.find(([, , , , args]) => args?.includes('--type=renderer'));
+  t.equal('all of the user', [...new Set(rows.map(([, , uid]) => Number(uid)))], [user.uid]);
+  t.ok('none without its sandbox', !all.join('\n').includes('--no-sandbox'), all);
+  const page = rows.find(([, , , args]) => args?.includes('--type=renderer'));
   const status = readFileSync(`/proc/${page?.[1]}/status`, 'utf8');
   t.ok(
     'the page’s process has a seccomp filter and no new privileges',

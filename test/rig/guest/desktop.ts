@@ -142,7 +142,7 @@ export class PinscopeWindow {
     await page.keyboard.press('Control+g');
     const dialog = page.getByRole('dialog', { name: 'Grant access to pages' });
     await dialog.waitFor();
-    const choice = dialog.getByRole('radio', { name: level });
+    const choice = dialog.getByRole('radio', { name: new RegExp(`^${level}`) });
     await choice.focus();
     await page.keyboard.press('Space');
     await dialog.getByRole('button', { name: /^(Grant access|Ask again|Install and grant access)$/ }).focus();
