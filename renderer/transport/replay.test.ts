@@ -27,16 +27,6 @@ test('the bundled recording is a sample with the pages of every buffer', async (
   }
 });
 
-test('a snapshot from before the rules says that nothing was checked', async () => {
-  const { notChecked: _, ...old } = someSnapshot();
-  const [event] = await watched(old as Snapshot);
-  if (event?.type !== 'sample') throw new Error(`got ${event?.type}`);
-  expect(event.sample.notChecked).toHaveLength(1);
-  const [newer] = await watched(someSnapshot());
-  if (newer?.type !== 'sample') throw new Error(`got ${newer?.type}`);
-  expect(newer.sample.notChecked).toEqual([]);
-});
-
 test('the list counts udmabufs only, and knows no sum where a size is unknown', async () => {
   const resources = [
     someResource({ inode: 1, sizeBytes: 8192 }),

@@ -17,12 +17,7 @@ export class ReplayTransport implements Transport {
   readonly #events = new Listeners<SamplerEvent>();
 
   constructor(snapshot: Snapshot) {
-    // A snapshot from before the rules has neither list: nothing was checked then, which is not "nothing was found".
-    const checked = snapshot.notChecked as Snapshot['notChecked'] | undefined;
-    const notChecked = checked ?? [
-      { rule: 'every rule', because: 'this snapshot was recorded before there were rules' },
-    ];
-    this.#sample = fromSnapshot({ ...snapshot, notChecked });
+    this.#sample = fromSnapshot(snapshot);
   }
 
   call<M extends keyof SamplerService>(

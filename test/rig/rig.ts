@@ -4,7 +4,7 @@
  * `record-snapshot`, which make test/fixtures and the bundled snapshot anew.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Boot, boots } from './boots.ts';
@@ -45,6 +45,12 @@ function expectedCases(boot: Boot, kernel: KernelId): number {
   ).length;
 }
 
+/** Pictures of the window stay in dist/pictures, to be looked at. */
+function keepPictures(results: string): void {
+  const pictures = join(results, 'pictures');
+  if (existsSync(pictures)) cpSync(pictures, join(projectRoot(), 'dist/pictures'), { recursive: true });
+}
+
 async function runJob(
   { boot, kernel: id, expected }: Job,
   kernel: Kernel,
@@ -66,6 +72,7 @@ async function runJob(
     });
     const file = join(vm.resultsDir, 'outcomes.json');
     if (existsSync(file)) outcomes = JSON.parse(readFileSync(file, 'utf8')).outcomes as Outcome[];
+    keepPictures(vm.resultsDir);
     rmSync(vm.resultsDir, { recursive: true, force: true });
     if (vm.exitCode !== 0)
       trouble = `the job ended with ${vm.exitCode}:\n${vm.console.trimEnd().split('\n').slice(-20).join('\n')}`;
