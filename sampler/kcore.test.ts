@@ -40,3 +40,28 @@ describe('a kcore that is refused', () => {
     expect(reading.state === 'denied' && reading.grant).not.toContain('root');
   });
 });
+
+test('what is closed reads no more, also what waits for its turn', async () => {
+  const base = 0xffff_8880_0000_0000n;
+  const core = Buffer.alloc(8192);
+  // One PT_LOAD: all of this file's second page.
+  core.write('\x7fELF\x02\x01\x01', 'latin1');
+  core.writeBigUInt64LE(64n, 32);
+  core.writeUInt16LE(56, 54);
+  core.writeUInt16LE(1, 56);
+  core.writeUInt32LE(1, 64);
+  core.writeBigUInt64LE(4096n, 64 + 8);
+  core.writeBigUInt64LE(base, 64 + 16);
+  core.writeBigUInt64LE(4096n, 64 + 32);
+  core.write('held', 4096);
+  host.write('/proc/kcore', core);
+  const opened = Kcore.open(host.files, host.native);
+  if (opened.state !== 'ok') throw new Error(opened.detail);
+  const range = { address: base, bytes: 4 };
+  expect(await opened.value.read([range])).toEqual([new Uint8Array(Buffer.from('held'))]);
+  const waiting = opened.value.read([range]);
+  opened.value.close();
+  await expect(waiting).rejects.toMatchObject({ code: 'EPERM' });
+  await expect(opened.value.read([range])).rejects.toMatchObject({ code: 'EPERM' });
+  opened.value.close();
+});

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { PrivilegeState } from '../../../model/contract.ts';
 import { parseStat } from '../../../model/proc/stat.ts';
 import type { Snapshot } from '../../../model/snapshot.ts';
+import { BROKER_PATH } from '../../../sampler/broker-install.ts';
 import { CAPABILITIES, statusLines } from '../../broker-status.ts';
 import type { CaseContext, RigCase } from '../case.ts';
 import { pagesOf, samePfns } from '../compare.ts';
@@ -211,6 +212,15 @@ export const brokerCases: readonly RigCase[] = [
         );
         t.equal(`${answer}: no files`, await user.descriptors(), []);
       }
+      const asked = await t.sh(
+        // A terminal of its own, for the agent that pkexec brings; it gets no password.
+        `timeout 30 ${AS_USER.join(' ')} script -qec 'pkexec ${BROKER_PATH} pages 4711 815' /dev/null </dev/null 2>&1 || true`,
+      );
+      t.ok(
+        'what one is asked names the process',
+        /open files of one\s+process.*pages 4711 815\).*cannot change anything/s.test(asked),
+        asked,
+      );
       t.equal('the broker’s own refusals', await brokersOwn(t), [2, 2, 3, 4, 4]);
       t.equal('pinscope broker remove', (await t.pinscope(['broker', 'remove'])).code, 0);
     },
@@ -254,7 +264,7 @@ export const brokerCases: readonly RigCase[] = [
 
 /** Exit codes for: no arguments, one too many, not by pkexec, no socket, another user's socket. */
 async function brokersOwn(t: CaseContext): Promise<number[]> {
-  const broker = '/usr/libexec/pinscope/pinscope-broker';
+  const broker = BROKER_PATH;
   const lines = [
     `SUDO_UID=1000 ${broker}`,
     `SUDO_UID=1000 ${broker} kernel-memory /etc/shadow`,

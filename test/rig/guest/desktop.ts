@@ -155,15 +155,17 @@ export class PinscopeWindow {
     await page.keyboard.press(name === 'Resources' ? 'Alt+2' : 'Alt+3');
     await page.keyboard.press('Home');
     const rows = new Map<number, ShownRow>();
-    for (;;) {
+    for (let idle = 0; ; ) {
       const seen = await this.visibleRows(name);
       const before = rows.size;
       for (const [index, row] of seen.rows) rows.set(index, row);
       if (rows.size >= seen.count) break;
-      if (rows.size === before)
+      // An emulated processor draws a while after the key.
+      idle = rows.size === before ? idle + 1 : 0;
+      if (idle > 40)
         throw new Error(`${name}: ${rows.size} of ${seen.count} rows, and PageDown shows no more`);
-      await page.keyboard.press('PageDown');
-      await page.waitForTimeout(50);
+      if (idle % 10 === 0) await page.keyboard.press('PageDown');
+      await page.waitForTimeout(100);
     }
     await page.keyboard.press('Home');
     return [...rows].sort(([a], [b]) => a - b).map(([, row]) => row);
