@@ -1,10 +1,18 @@
 /** `npm run bench [-- --json] [NAME…]`: measures, and prints a table or one document. */
 import { kernelTables } from './kernel-tables.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
-import { coldStart, snapshotCpu } from './rig.ts';
+import { coldStart, sampleGigabyte, snapshotCpu, windowMemory } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
 
-const benches: readonly Bench[] = [scanShmem4k, scanHugetlb2m, kernelTables, coldStart, snapshotCpu];
+const benches: readonly Bench[] = [
+  scanShmem4k,
+  scanHugetlb2m,
+  kernelTables,
+  coldStart,
+  snapshotCpu,
+  sampleGigabyte,
+  windowMemory,
+];
 
 async function main(args: readonly string[]): Promise<number> {
   const json = args.includes('--json');

@@ -7,10 +7,10 @@ import { ensureKernel } from '../rig/kernels.ts';
 import { runVm } from '../rig/vm.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
 
-/** Both rig benches look at one boot. */
+/** All rig benches look at one boot. */
 let figures: Promise<RigFigures> | undefined;
 
-/** Boots 6.12 and measures inside it: 64 live buffers of 4 MiB, 65,536 pages. */
+/** Boots 6.12 and measures inside it: 64 live buffers of 4 MiB, 65,536 pages, and of 16 MiB. */
 async function measure(): Promise<RigFigures> {
   const results = mkdtempSync(join(tmpdir(), 'pinscope-bench-'));
   try {
@@ -18,6 +18,7 @@ async function measure(): Promise<RigFigures> {
       kernel: await ensureKernel('6.12', line => process.stderr.write(`${line}\n`)),
       job: `exec '${process.execPath}' '${projectRoot()}/dist/rig/inside.js' figures`,
       resultsDir: results,
+      timeoutSeconds: 1800,
     });
     if (exitCode !== 0) throw new Error(`the rig's job ended with ${exitCode}:\n${console.slice(-2000)}`);
     return JSON.parse(readFileSync(join(results, 'figures.json'), 'utf8')) as RigFigures;
@@ -45,6 +46,20 @@ export const coldStart = rigBench('cold-start-64-buffers', ({ coldStart: { ms, b
   value: ms,
   baseline: bareNodeMs,
   details: { pages },
+}));
+
+/** Processor time of one of 1,000 samples of 64 buffers, 1 GiB together, and what the process keeps resident meanwhile. */
+export const sampleGigabyte = rigBench('sample-64-buffers-1g', ({ sampling }) => {
+  const { cpuMs, copyCpuMs, ...details } = sampling;
+  return { unit: 'ms', value: cpuMs, baseline: copyCpuMs, details };
+});
+
+/** Memory of the window that watches them: warmed up against nothing, so there is no ratio. */
+export const windowMemory = rigBench('window-memory', ({ window }) => ({
+  unit: 'MiB',
+  value: window.totalMiB,
+  baseline: null,
+  details: { ...window.resident, samplerCpuMs: window.samplerCpuMs, samples: window.samples },
 }));
 
 /** Processor time of a warm snapshot in a running sampler, against only copying the kernel memory that it must look at. */

@@ -31,7 +31,7 @@ export const boots: readonly Boot[] = [
     append: ['movablecore=256M', 'cma=1664M@0-3200M'],
     // A multiple of a memory block, so that the movable zone is of whole blocks. The kernel's own tables take 64 MiB of it.
     memoryMiB: 3456,
-    timeoutSeconds: 300,
+    timeoutSeconds: 700,
   },
   {
     // Two nodes, each with a CPU and 1 GiB.

@@ -7,26 +7,35 @@ import { openKernel, readKernel } from '../../sampler/kernel.ts';
 import { Sampler } from '../../sampler/sampler.ts';
 import { median } from '../bench/result.ts';
 import { timed } from '../bench/timed.ts';
+import type { CaseContext } from './case.ts';
+import { measureSampling, measureWindow, type Sampling, type WindowFootprint } from './footprint.ts';
 import { Buffers } from './guest/buffers.ts';
 
 export interface RigFigures {
   readonly coldStart: { readonly ms: number; readonly bareNodeMs: number; readonly pages: number };
   readonly snapshot: { readonly cpuMs: number; readonly copyCpuMs: number; readonly pages: number };
+  readonly sampling: Sampling;
+  readonly window: WindowFootprint;
 }
 
 const ROUNDS = 7;
 
-/** @param root of the source tree */
-export async function measureFigures(root: string): Promise<RigFigures> {
-  const helper = await Buffers.start(
-    [`${root}/dist/rig/buffers`],
-    ['--memfd', 'shmem,256M', '--count', '64', '--buffer', '0,4M'],
-  );
-  try {
-    return { coldStart: await coldStart(root, helper.pid), snapshot: await warmSnapshot(helper.pid) };
-  } finally {
-    await helper.quit();
-  }
+/** @param t a context with a directory of its own */
+export async function measureFigures(t: CaseContext): Promise<RigFigures> {
+  const buffers = (megabytes: number) =>
+    Buffers.start(
+      [t.helper],
+      ['--memfd', `shmem,${megabytes * 64}M`, '--count', '64', '--buffer', `0,${megabytes}M`],
+    );
+  const small = await buffers(4);
+  const first = { coldStart: await coldStart(t.root, small.pid), snapshot: await warmSnapshot(small.pid) };
+  await small.quit();
+  // 64 buffers, 1 GiB together.
+  const large = await buffers(16);
+  const sampling = await measureSampling(large.pid);
+  const window = await measureWindow(t, large.pid);
+  await large.quit();
+  return { ...first, sampling, window };
 }
 
 async function coldStart(root: string, pid: number): Promise<RigFigures['coldStart']> {

@@ -47,7 +47,11 @@ async function runCase(rigCase: RigCase, index: number): Promise<Outcome> {
 }
 
 if (command === 'figures') {
-  writeFileSync(join(results, 'figures.json'), JSON.stringify(await measureFigures(root)));
+  mkdirSync('/tmp/figures', { recursive: true });
+  const t = new CaseContext(kernel, root, '/tmp/figures');
+  writeFileSync(join(results, 'figures.json'), JSON.stringify(await measureFigures(t)));
+  await t.end();
+  process.exit();
 } else if (command === 'record') {
   await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
   await recordKernel(join(results, 'host/kernel'), `${root}/dist/rig/buffers`);

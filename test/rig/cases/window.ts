@@ -16,6 +16,7 @@ import {
   type ShownRow,
 } from '../guest/desktop.ts';
 import { type MemoryEntry, scattered } from '../guest/gpu.ts';
+import { heldPlaces, type Place } from '../guest/held-places.ts';
 import { Polkit } from '../guest/polkit.ts';
 import { guestRam } from '../guest/qemu.ts';
 
@@ -200,6 +201,78 @@ export const windowCases: readonly RigCase[] = [
         await window.warnings(),
       );
       await window.pictures(t, 'disconnected');
+    },
+  },
+  {
+    name: 'the window in the page-refs era: blobs of a real QEMU in ZONE_MOVABLE and in CMA, each with its warning on the right resource',
+    boot: 'movable-cma',
+    kernels: ['6.1'],
+    async run(t) {
+      const { user, desktop } = await desktopOf(t);
+      await t.sh(`chown -R ${user.uid}:${user.gid} ${t.dir}`);
+      const { vm, blobs } = await heldPlaces({
+        dir: t.dir,
+        testMonitor: true,
+        name: 'desktop',
+        before: asUser(user),
+      });
+      t.atEnd(() => vm.kill());
+      const window = await desktop.open('--pid', String(vm.pid));
+      await window.page.getByRole('grid', { name: 'Resources' }).waitFor();
+      await window.grant('Kernel memory');
+      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+
+      const rows = (await window.rows('Resources')).sort(
+        (a, b) => Number(a['dma-buf']) - Number(b['dma-buf']),
+      );
+      t.equal(
+        'three blobs',
+        rows.map(row => Number(row.Pages)),
+        blobs.map(({ gpas }) => gpas.length),
+      );
+      const inodeOf = (place: Place) =>
+        rows[blobs.findIndex(blob => blob.place === place)]?.['dma-buf'] ?? '';
+      for (const { place, gpas, pfnsBefore } of blobs) {
+        await window.select(Number(inodeOf(place)));
+        t.equal(
+          `${place}: PFNs on screen are those that QEMU’s page table showed`,
+          await window.shownPfns(),
+          pfnsBefore,
+        );
+        const runs = await window.rows('Page runs');
+        t.equal(`${place}: guest addresses on screen`, shownGpas(runs), gpas);
+        t.equal(
+          `${place}: zone`,
+          [...new Set(runs.map(run => run.Zone === 'Movable'))],
+          [place === 'movable'],
+        );
+        t.equal(
+          `${place}: pageblocks`,
+          [...new Set(runs.map(run => run.Migratetype === 'CMA'))],
+          [place === 'cma'],
+        );
+      }
+      const warnings = await window.warnings();
+      const about = (place: Place, words: RegExp) =>
+        warnings.filter(text => words.test(text) && text.includes(`dma-buf ${inodeOf(place)}`));
+      t.equal('two warnings', warnings.length, 2);
+      const [movable] = about('movable', /768 of 768 pages held in ZONE_MOVABLE/);
+      const [cma] = about('cma', /256 of 256 pages held in CMA pageblocks/);
+      t.ok('ZONE_MOVABLE on its resource, with evidence', /\/proc\/zoneinfo/.test(movable ?? ''), warnings);
+      t.ok(
+        'CMA on its resource, with evidence',
+        /Evidence/.test(cma ?? '') && /CMA/.test(cma ?? ''),
+        warnings,
+      );
+      t.ok(
+        'nobody speaks of pins',
+        !/\bpin(s|ned)?\b/i.test(`${movable}${cma}`.replace(/pin-in-\w+/g, '')),
+        warnings,
+      );
+      await window.pictures(t, 'held');
+      await window.select(Number(inodeOf('movable')));
+      await window.pictures(t, 'held-resource');
     },
   },
 ];
