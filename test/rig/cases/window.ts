@@ -137,6 +137,7 @@ export const windowCases: readonly RigCase[] = [
       if (!t.pageRefs) {
         t.equal('healthy buffers raise no warning', await window.warnings(), []);
       }
+      await window.select(shmem.inode);
       await window.pictures(t, 'granted');
     },
   },
@@ -180,6 +181,7 @@ export const windowCases: readonly RigCase[] = [
       }
       t.equal('sampled pages agree with gpa2hpa', wrong, []);
       t.equal('a healthy guest raises no warning', await window.warnings(), []);
+      await window.select(inode);
       await window.pictures(t, 'qemu');
 
       const before = await window.samplesTaken();
