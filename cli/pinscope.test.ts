@@ -38,16 +38,24 @@ const sh = (script: string, env: Record<string, string> = {}) =>
   });
 
 describe('help', () => {
-  test.each([[[]], [['list']], [['snapshot']], [['sources']], [['start']]])('%j --help', args => {
+  test.each([
+    [[]],
+    [['list']],
+    [['snapshot']],
+    [['sources']],
+    [['start']],
+    [['broker']],
+    [['broker', 'status']],
+  ])('%j --help', args => {
     const { status, stdout, stderr } = run(...args, '--help');
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toContain('Usage: pinscope');
-    expect(stdout).toMatch(/Exit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 .*\n {2}4 .*\n/);
+    expect(stdout).toMatch(/Exit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 .*\n {2}4 .*\n {2}5 .*\n/);
     expect(stdout.match(/Exit status:/g)).toHaveLength(1);
     expectPrintable(stdout);
   });
   test('each command is told in a line', () => {
-    for (const name of ['list', 'snapshot', 'sources', 'start']) {
+    for (const name of ['list', 'snapshot', 'sources', 'broker', 'start']) {
       expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
     }
   });
@@ -82,6 +90,26 @@ describe('wrong usage ends with 2 and a sentence', () => {
     expect(stderr).toMatch(words);
     expect(stderr.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
     expect(stderr).not.toMatch(/^ +at /m);
+  });
+});
+
+describe.skipIf(existsSync('/usr/libexec/pinscope'))('the broker, where it is not installed', () => {
+  test('status says so, and what would be installed', () => {
+    const { status, stdout, stderr } = run('broker', 'status');
+    expect([status, stderr]).toEqual([5, '']);
+    expect(stdout).toMatch(/^missing: \/usr\/libexec\/pinscope is not there\n/);
+    expect(stdout.match(/ {2}\d+ bytes, root:root, mode (755|644)\n {2}sha256 [0-9a-f]{64}\n/g)).toHaveLength(
+      2,
+    );
+    expect(stdout).toMatch(/ {2}sudo rm -rf .*\n$/);
+    expectPrintable(stdout);
+    const { state, plan } = JSON.parse(run('broker', 'status', '--json').stdout);
+    expect([state, plan.files.length]).toEqual(['missing', 2]);
+  });
+
+  test('--grant takes a level and no other word', () => {
+    const { status, stderr } = run('snapshot', '--pid', '1', '--grant', 'all');
+    expect([status, stderr]).toEqual([2, expect.stringContaining('kernel-memory, pages')]);
   });
 });
 
