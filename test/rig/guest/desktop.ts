@@ -82,6 +82,7 @@ export class Desktop {
     });
     t.atEnd(() => attached.close());
     attached.page.setDefaultTimeout(PATIENCE_MS);
+    tell('is there');
     return new PinscopeWindow(attached);
   }
 }
@@ -108,6 +109,10 @@ export type ShownRow = Readonly<Record<string, string>>;
 /**
  * The window as a person without a mouse has it: everything is done by keys, and read by role and name.
  */
+/** For whoever looks at the console (`--console`): an emulated window takes its time. */
+const tell = (what: string): void =>
+  void process.stderr.write(`window: ${what}, ${(performance.now() / 1000).toFixed(1)} s\n`);
+
 export class PinscopeWindow {
   readonly page: Page;
   /** Of the program's main process. */
@@ -121,6 +126,7 @@ export class PinscopeWindow {
   /** Watches a process: to the list, down to it, Enter. */
   async watch(pid: number): Promise<void> {
     const { page } = this;
+    tell(`watch ${pid}`);
     const option = page
       .getByRole('listbox', { name: 'Processes' })
       .getByRole('option')
@@ -139,6 +145,7 @@ export class PinscopeWindow {
   /** Asks for rights through the dialog, by keys: Ctrl+G, the level, the button. */
   async grant(level: 'Kernel memory' | 'Pages of this process'): Promise<void> {
     const { page } = this;
+    tell(`grant ${level}`);
     await page.keyboard.press('Control+g');
     const dialog = page.getByRole('dialog', { name: 'Grant access to pages' });
     await dialog.waitFor();
@@ -149,9 +156,21 @@ export class PinscopeWindow {
     await page.keyboard.press('Enter');
   }
 
+  /** Does something while no samples come: they cost an emulated processor more than a second each. */
+  async still<T>(work: () => Promise<T>): Promise<T> {
+    const { page } = this;
+    await page.keyboard.press('Control+p');
+    await page.getByRole('button', { name: 'Continue' }).waitFor();
+    const result = await work();
+    await page.keyboard.press('Control+p');
+    await page.getByRole('button', { name: 'Pause' }).waitFor();
+    return result;
+  }
+
   /** All rows of a table that draws only what is in sight: read from the first to the last, by PageDown. */
   async rows(name: 'Resources' | 'Page runs'): Promise<ShownRow[]> {
     const { page } = this;
+    tell(`rows of ${name}`);
     await page.keyboard.press(name === 'Resources' ? 'Alt+2' : 'Alt+3');
     await page.keyboard.press('Home');
     const rows = new Map<number, ShownRow>();
@@ -164,8 +183,8 @@ export class PinscopeWindow {
       idle = rows.size === before ? idle + 1 : 0;
       if (idle > 40)
         throw new Error(`${name}: ${rows.size} of ${seen.count} rows, and PageDown shows no more`);
-      if (idle % 10 === 0) await page.keyboard.press('PageDown');
-      await page.waitForTimeout(100);
+      if (idle % 25 === 0) await page.keyboard.press('PageDown');
+      await page.waitForTimeout(20);
     }
     await page.keyboard.press('Home');
     return [...rows].sort(([a], [b]) => a - b).map(([, row]) => row);
@@ -204,26 +223,17 @@ export class PinscopeWindow {
     await this.page.getByRole('region', { name: `Detail of dma-buf ${inode}` }).waitFor();
   }
 
-  /** PFNs of the selected resource as they stand on the screen, page by page. */
-  async shownPfns(): Promise<number[]> {
-    const runs = await this.rows('Page runs');
-    return runs.flatMap(run => {
-      const first = Number(run.PFN);
-      if (!/^0x[0-9a-f]+$/.test(run.PFN ?? '')) throw new Error(`no PFN: ${JSON.stringify(run)}`);
-      return Array.from({ length: Number(run.Pages) }, (_, i) => first + i);
+  /** The page runs of a resource as they stand on the screen. */
+  async runsOf(inode: number): Promise<ShownRow[]> {
+    return this.still(async () => {
+      await this.select(inode);
+      return this.rows('Page runs');
     });
-  }
-
-  /** The text of the main area after a command's key, for example `Alt+4` for the findings. */
-  async textOf(key: string, region: string): Promise<string> {
-    await this.page.keyboard.press(key);
-    const place = this.page.getByRole('region', { name: region });
-    await place.waitFor();
-    return (await place.textContent()) ?? '';
   }
 
   /** Texts of the findings that are warnings or errors. */
   async warnings(): Promise<string[]> {
+    tell('warnings');
     await this.page.keyboard.press('Alt+4');
     const findings = this.page.getByRole('region', { name: 'Findings' });
     await findings.waitFor();
@@ -241,6 +251,7 @@ export class PinscopeWindow {
 
   /** Pictures in both themes, kept where the host finds them. */
   async pictures(t: CaseContext, name: string): Promise<void> {
+    tell(`pictures ${name}`);
     const folder = `${process.env.RESULTS}/pictures`;
     mkdirSync(folder, { recursive: true });
     for (let i = 0; i < 2; i++) {
@@ -250,6 +261,14 @@ export class PinscopeWindow {
       await this.page.waitForTimeout(300);
     }
   }
+}
+
+/** PFNs of rows of page runs, page by page. */
+export function shownPfns(runs: readonly ShownRow[]): number[] {
+  return runs.flatMap(run => {
+    if (!/^0x[0-9a-f]+$/.test(run.PFN ?? '')) throw new Error(`no PFN: ${JSON.stringify(run)}`);
+    return Array.from({ length: Number(run.Pages) }, (_, i) => Number(run.PFN) + i);
+  });
 }
 
 /** A user of the VM with a home; in its overlay, so the host's users stay as they are. */
