@@ -23,7 +23,7 @@ if (!app.requestSingleInstanceLock(open)) {
   app.quit();
 } else {
   const notice = runtimeNotice();
-  if (notice !== null) process.stderr.write(`pinscope: ${notice}\n`);
+  if (notice !== null && !notice.told) process.stderr.write(`pinscope: ${notice.text}\n`);
   const sampler = new SamplerHost();
   const windows = new Windows(sampler);
   app.on('second-instance', (_event, _argv, _directory, data) => windows.openOrFocus(data));
@@ -33,7 +33,7 @@ if (!app.requestSingleInstanceLock(open)) {
     () => {
       lockDownPermissions();
       servePage();
-      setUpGate(windows, notice);
+      setUpGate(windows, notice?.text ?? null);
       setUpMenu(COMMANDS, id => windows.sendCommand(id));
       sampler.start();
       windows.openOrFocus(open);

@@ -5,11 +5,19 @@
 import { readFile } from 'node:fs/promises';
 import { protocol } from 'electron';
 
-/** One line to show when this is not the Electron that users get, else null. */
-export function runtimeNotice(): string | null {
+/**
+ * One line to show when this is not the Electron that users get, else null. npm start knows more about it, and has told it on
+ * stderr (build/start.mjs).
+ */
+export function runtimeNotice(): { readonly text: string; readonly told: boolean } | null {
   const running = process.versions.electron ?? 'unknown';
   if (running === PINSCOPE_ELECTRON) return null;
-  return `running on Electron ${running} instead of ${PINSCOPE_ELECTRON}: for tests, not for daily use`;
+  const text = process.env.PINSCOPE_RUNTIME_NOTICE;
+  if (text) return { text, told: true };
+  return {
+    text: `running on Electron ${running} instead of ${PINSCOPE_ELECTRON}: for tests, not for daily use`,
+    told: false,
+  };
 }
 
 /** A file of the page, with the headers it is served with. */

@@ -5,9 +5,12 @@ vi.mock('electron', () => ({ app: {}, screen: {}, Menu: {} }));
 const { asOpenRequest, parseArguments } = await import('./arguments.ts');
 const { parseWindowState } = await import('./window-state.ts');
 const { menuTemplate } = await import('./menu.ts');
+const { runtimeNotice } = await import('./runtime.ts');
 
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  vi.unstubAllGlobals();
 });
 
 test('--pid N and --pid=N name a process; Chromium’s switches pass by', () => {
@@ -32,6 +35,20 @@ test.each(['', '0', '-1', '1.5', '0x10', 'qemu', '4194305', '\x1b[31m'])(
     expect(said).toMatch(/^pinscope: --pid needs the number of a process, not “[ -~]*”\n$/);
   },
 );
+
+test('another runtime than the pinned one is told once: by npm start, whose words are kept, or by the window', () => {
+  vi.stubGlobal('PINSCOPE_ELECTRON', '45.4.1');
+  vi.spyOn(process, 'versions', 'get').mockReturnValue({ ...process.versions, electron: '22.3.25' });
+  vi.stubEnv('PINSCOPE_RUNTIME_NOTICE', '');
+  expect(runtimeNotice()).toEqual({
+    text: 'running on Electron 22.3.25 instead of 45.4.1: for tests, not for daily use',
+    told: false,
+  });
+  vi.stubEnv('PINSCOPE_RUNTIME_NOTICE', 'Runs on a stand-in.');
+  expect(runtimeNotice()).toEqual({ text: 'Runs on a stand-in.', told: true });
+  vi.stubGlobal('PINSCOPE_ELECTRON', '22.3.25');
+  expect(runtimeNotice()).toBeNull();
+});
 
 test('what another start sent is taken for what it is', () => {
   expect(asOpenRequest({ pid: 7 })).toEqual({ pid: 7 });
