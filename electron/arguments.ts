@@ -1,3 +1,4 @@
+import type { CommandLine } from 'electron';
 import type { OpenRequest } from '../model/contract.ts';
 
 const USAGE = `Usage: pinscope [--pid N]
@@ -12,6 +13,15 @@ export function refuseRoot(): void {
   leave(
     1,
     'the window does not run as root; start it as yourself and grant access to pages inside, or run the terminal program as root',
+  );
+}
+
+/** Ends a start without Chromium's sandbox: by the word, by ELECTRON_DISABLE_SANDBOX, or of an AppImage, which adds the word itself. */
+export function refuseNoSandbox(commandLine: Pick<CommandLine, 'hasSwitch'>): void {
+  if (!commandLine.hasSwitch('no-sandbox')) return;
+  leave(
+    1,
+    'the window does not run without its sandbox (--no-sandbox, which an AppImage adds where user namespaces are refused); allow them (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces), or use the terminal program',
   );
 }
 

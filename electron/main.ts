@@ -4,7 +4,7 @@
  */
 import { app } from 'electron';
 import { COMMANDS } from '../model/commands.ts';
-import { parseArguments, refuseRoot } from './arguments.ts';
+import { parseArguments, refuseNoSandbox, refuseRoot } from './arguments.ts';
 import { setUpGate } from './gate.ts';
 import { setUpMenu } from './menu.ts';
 import { registerPageScheme, servePage } from './page.ts';
@@ -15,6 +15,7 @@ import { Windows } from './windows.ts';
 
 refuseRoot();
 const open = parseArguments(process.argv);
+refuseNoSandbox(app.commandLine);
 app.enableSandbox();
 registerPageScheme();
 

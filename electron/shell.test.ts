@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { COMMANDS, type CommandId } from '../model/commands.ts';
 
 vi.mock('electron', () => ({ app: {}, screen: {}, Menu: {} }));
-const { asOpenRequest, parseArguments } = await import('./arguments.ts');
+const { asOpenRequest, parseArguments, refuseNoSandbox } = await import('./arguments.ts');
 const { parseWindowState } = await import('./window-state.ts');
 const { menuTemplate } = await import('./menu.ts');
 const { runtimeNotice } = await import('./runtime.ts');
@@ -13,6 +13,19 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
+/** Makes process.exit throw `exit N`; returns what was written to stderr by then. */
+function listen(): () => string {
+  let said = '';
+  vi.spyOn(process.stderr, 'write').mockImplementation(chunk => {
+    said += String(chunk);
+    return true;
+  });
+  vi.spyOn(process, 'exit').mockImplementation(status => {
+    throw new Error(`exit ${status}`);
+  });
+  return () => said;
+}
+
 test('--pid N and --pid=N name a process; Chromium’s switches pass by', () => {
   expect(parseArguments(['pinscope'])).toEqual({ pid: null });
   expect(parseArguments(['pinscope', '--disable-gpu', '--pid', '42'])).toEqual({ pid: 42 });
@@ -22,19 +35,18 @@ test('--pid N and --pid=N name a process; Chromium’s switches pass by', () => 
 test.each(['', '0', '-1', '1.5', '0x10', 'qemu', '4194305', '\x1b[31m'])(
   '--pid %j ends with a sentence',
   text => {
-    const exit = vi.spyOn(process, 'exit').mockImplementation(status => {
-      throw new Error(`exit ${status}`);
-    });
-    let said = '';
-    vi.spyOn(process.stderr, 'write').mockImplementation(chunk => {
-      said += String(chunk);
-      return true;
-    });
+    const said = listen();
     expect(() => parseArguments(['pinscope', `--pid=${text}`])).toThrow('exit 2');
-    expect(exit).toHaveBeenCalledTimes(1);
-    expect(said).toMatch(/^pinscope: --pid needs the number of a process, not “[ -~]*”\n$/);
+    expect(said()).toMatch(/^pinscope: --pid needs the number of a process, not “[ -~]*”\n$/);
   },
 );
+
+test('without the sandbox it ends with a sentence, and only then', () => {
+  const said = listen();
+  refuseNoSandbox({ hasSwitch: name => name !== 'no-sandbox' });
+  expect(() => refuseNoSandbox({ hasSwitch: name => name === 'no-sandbox' })).toThrow('exit 1');
+  expect(said()).toMatch(/^pinscope: the window does not run without its sandbox [^\n]+\n$/);
+});
 
 test('another runtime than the pinned one is told once: by npm start, whose words are kept, or by the window', () => {
   vi.stubGlobal('PINSCOPE_ELECTRON', '45.4.1');

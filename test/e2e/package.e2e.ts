@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inflateSync } from 'node:zlib';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { readFuses } from '../../build/fuses.mjs';
 import { Debugged } from './debugged.ts';
 import { launch } from './launch.ts';
@@ -18,6 +18,23 @@ function look(png: Buffer) {
   }
   const bytes = new Set(inflateSync(Buffer.concat(parts)));
   return { width: png.readUInt32BE(16), height: png.readUInt32BE(20), bytes: bytes.size };
+}
+
+/** What a start that ends by itself says, and its status. AppImages need no FUSE. */
+async function run(program: string, args: readonly string[], more: Readonly<Record<string, string>> = {}) {
+  const child = spawn(program, args, {
+    env: environment({ APPIMAGE_EXTRACT_AND_RUN: '1', TMPDIR: temporary(), ...more }),
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let stderr = '';
+  child.stderr.on('data', data => {
+    stderr += data;
+  });
+  const code = await new Promise(resolve =>
+    child.once('close', (status, signal) => resolve(status ?? signal)),
+  );
+  return { stderr, code };
 }
 
 /** No process of the program is left, nor soon will be. */
@@ -148,6 +165,18 @@ describe('the program as users get it', () => {
     const ended = await new Promise(resolve => child.once('close', (...how) => resolve(how)));
     expect(stderr).toMatch(sentence);
     expect(ended).toEqual(status);
+    await expectNothingLeft(dirname(HARDENED));
+  });
+
+  test('refuses to run without its sandbox in one line', async () => {
+    const sentence = /^pinscope: the window does not run without its sandbox [^\n]*\n$/;
+    const refused = { stderr: expect.stringMatching(sentence), code: 1 };
+    expect(await run(HARDENED, [...QUIET, '--no-sandbox'])).toEqual(refused);
+    expect(await run(HARDENED, QUIET, { ELECTRON_DISABLE_SANDBOX: '1' })).toEqual(refused);
+    // AppRun tries unshare, and adds the word where it fails.
+    const folder = temporary();
+    writeFileSync(join(folder, 'unshare'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    expect(await run(APPIMAGE, QUIET, { PATH: `${folder}:${process.env.PATH}` })).toEqual(refused);
     await expectNothingLeft(dirname(HARDENED));
   });
 });
