@@ -1,6 +1,7 @@
 // Bundles every program of the checkout into one file each, so that a cold start opens few files.
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
+import { recordPackages } from './licences.mjs';
 
 const programs = [
   { input: 'cli/pinscope.ts', file: 'dist/cli/pinscope.js', banner: '#!/usr/bin/env node' },
@@ -27,10 +28,11 @@ const sources = [
  * What runs inside Electron: CommonJS, one file each (a sandboxed preload can load no second one), with the syntax of the oldest
  * Electron that tests start on, whose Node is 16.
  */
-function forWindow(root) {
+function forWindow(root, file) {
   const { version, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   return {
     external: ['electron'],
+    plugins: [recordPackages(root, basename(file, extname(file)))],
     transform: {
       target: 'node16',
       define: {
@@ -63,7 +65,7 @@ export async function bundle(root) {
   const { build } = await import('rolldown');
   await build(
     wanted.map(({ input, file, banner, window }) => {
-      const { output, ...options } = window ? forWindow(root) : { output: { format: 'esm' } };
+      const { output, ...options } = window ? forWindow(root, file) : { output: { format: 'esm' } };
       return {
         input: join(root, input),
         cwd: root,

@@ -1,5 +1,5 @@
 // What goes into the packages, and how the program in them is locked. build/package.mjs gives the rest.
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 /** Where packages install the privileged part; sampler and polkit policy know the same path. */
 const BROKER = '/usr/libexec/pinscope/pinscope-broker';
@@ -7,6 +7,12 @@ const POLICY = 'io.github.pinscope.policy';
 
 /** What the addon's make leaves for the program, outside the archive: the loader and the kernel take files only. */
 const NATIVE = ['pinscope.node', 'pinscope-broker', POLICY].map(name => `native/build/${name}`);
+
+/** Where packaging puts the licences of what is bundled, and whose they are beyond what bundling records (build/licences.mjs). */
+export const LICENCES = 'dist/THIRD-PARTY-LICENSES.txt';
+export const BUNDLES = ['main', 'preload', 'sampler', 'renderer'];
+/** Their headers are compiled into the addon. */
+export const HEADERS = ['node_modules/node-addon-api', 'node_modules/node-api-headers'];
 
 /** Everything that a package needs to be built, relative to the checkout. */
 export const CONTENT = [
@@ -49,13 +55,14 @@ export function configuration({ root, output, runtime, has, compression }) {
     // All code is bundled: no package of node_modules goes in.
     files: [
       'package.json',
-      'LICENSE',
       'dist/electron/*.cjs',
       'dist/renderer/**',
       ...NATIVE,
       'build/resources/icons/256x256.png',
       '!node_modules/**',
     ],
+    // Beside those of Electron and Chromium.
+    extraFiles: ['LICENSE', { from: LICENCES, to: basename(LICENCES) }],
     asar: true,
     asarUnpack: NATIVE,
     npmRebuild: false,

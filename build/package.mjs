@@ -19,10 +19,11 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, Platform } from 'electron-builder';
-import { CONTENT, configuration } from './electron-builder.config.mjs';
+import { BUNDLES, CONTENT, configuration, HEADERS, LICENCES } from './electron-builder.config.mjs';
 import { cacheFolder, findRuntime } from './electron-runtime.mjs';
 import { appImageRuntime, obtainStandIn } from './electron-stand-in.mjs';
 import { readFuses, setFuse } from './fuses.mjs';
+import { thirdPartyLicences } from './licences.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const ALL = ['AppImage', 'deb', 'rpm', 'tar.gz'];
@@ -147,6 +148,12 @@ if (tools !== null) process.env.APPIMAGE_TOOLS_PATH = tools;
 // Packages keep modes, and these are for others than their owner, whatever umask they were built with.
 chmodSync(join(root, 'native/build/pinscope-broker'), 0o755);
 chmodSync(join(root, 'native/build/io.github.pinscope.policy'), 0o644);
+
+try {
+  writeFileSync(join(root, LICENCES), thirdPartyLicences(root, BUNDLES, HEADERS));
+} catch (error) {
+  fail(error.message);
+}
 
 const output = wanted.release ? 'dist/release' : 'dist';
 try {

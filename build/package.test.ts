@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { readFuses, setFuse } from './fuses.mjs';
+import { packagesOf, recordOf, recordPackages, thirdPartyLicences } from './licences.mjs';
 
 const checkout = fileURLToPath(new URL('..', import.meta.url));
 const home = mkdtempSync(join(tmpdir(), 'pinscope-package-'));
@@ -67,6 +68,57 @@ describe('fuses', () => {
     ['no Electron', () => write(join(home, 'plain'), 'x')],
     ['a newer format', () => binary('1011', 2)],
   ])('%s', (_, file) => expect(() => readFuses(file())).toThrow(/has no fuses of version 1/));
+});
+
+describe('licences of what is bundled', () => {
+  test('modules belong to the innermost package, to the bundler, or to nobody else', () => {
+    expect(
+      packagesOf([
+        '/home/a/pinscope/renderer/main.ts',
+        '/home/a/pinscope/node_modules/svelte/src/index.js',
+        '/home/a/pinscope/node_modules/svelte/src/other.js?x=1',
+        '/home/a/pinscope/node_modules/@lucide/svelte/dist/a.svelte',
+        '/home/a/pinscope/node_modules/@a/b/node_modules/c/index.js',
+        '\0vite/preload-helper.js',
+        '\0rolldown/runtime.js',
+        '\0/home/a/pinscope/node_modules/clsx/clsx.mjs?commonjs-proxy',
+      ]),
+    ).toEqual([
+      'node_modules/@a/b/node_modules/c',
+      'node_modules/@lucide/svelte',
+      'node_modules/clsx',
+      'node_modules/rolldown',
+      'node_modules/svelte',
+      'node_modules/vite',
+    ]);
+  });
+
+  test('texts of the recorded packages and of those that are named, each once', () => {
+    const root = join(home, 'licences');
+    const pack = (name: string, file: string) => {
+      write(
+        join(root, 'node_modules', name, 'package.json'),
+        JSON.stringify({ name, version: '1.2.3', license: 'MIT' }),
+      );
+      write(join(root, 'node_modules', name, file), `text of ${name}\n`);
+    };
+    pack('one', 'LICENSE.md');
+    pack('two', 'licence');
+    pack('bare', 'README.md');
+    recordPackages(root, 'page').generateBundle(null, {
+      'a.js': { type: 'chunk', moduleIds: [join(root, 'node_modules/one/x.js')] },
+      'a.css': { type: 'asset' },
+    });
+    expect(JSON.parse(readFileSync(join(root, recordOf('page')), 'utf8'))).toEqual(['node_modules/one']);
+    const text = thirdPartyLicences(root, ['page'], ['node_modules/two', 'node_modules/one']);
+    expect(text.match(/^(one|two) 1\.2\.3 \(MIT\)\n\ntext of \1$/gm)).toHaveLength(2);
+    expect(() => thirdPartyLicences(root, ['page', 'main'], [])).toThrow(
+      'dist/packages/main.json is missing',
+    );
+    expect(() => thirdPartyLicences(root, [], ['node_modules/bare'])).toThrow(
+      'bare is in the program and node_modules/bare has no licence file',
+    );
+  });
 });
 
 describe('package.mjs refuses in a sentence, before it builds', () => {

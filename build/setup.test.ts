@@ -36,7 +36,7 @@ class Checkout {
 
   constructor(tools: readonly Tool[] = TOOLS) {
     dirs.push(this.root);
-    for (const name of ['bundle.mjs', 'setup.mjs']) {
+    for (const name of ['bundle.mjs', 'licences.mjs', 'setup.mjs']) {
       cpSync(join(checkout, 'build', name), join(this.root, 'build', name));
     }
     this.write('package.json', JSON.stringify({ type: 'module', engines: { node: '>=20.19' } }));

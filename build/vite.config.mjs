@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { recordPackages } from './licences.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -19,7 +20,7 @@ export default defineConfig({
   root: join(root, 'renderer'),
   base: './',
   logLevel: 'warn',
-  plugins: [svelte({ configFile: false }), paintAfterScript],
+  plugins: [svelte({ configFile: false }), paintAfterScript, recordPackages(root, 'renderer')],
   build: {
     outDir: join(root, 'dist', 'renderer'),
     emptyOutDir: true,

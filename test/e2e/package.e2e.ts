@@ -81,7 +81,7 @@ describe('the program as users get it', () => {
     // Pickle: three sizes and the length of the header, then the header.
     const archive = readFileSync(join(resources, 'app.asar'));
     const header = JSON.parse(archive.toString('utf8', 16, 16 + archive.readUInt32LE(12)));
-    expect(Object.keys(header.files).sort()).toEqual(['LICENSE', 'build', 'dist', 'native', 'package.json']);
+    expect(Object.keys(header.files).sort()).toEqual(['build', 'dist', 'native', 'package.json']);
     expect(Object.keys(header.files.dist.files.electron.files)).toEqual([
       'main.cjs',
       'preload.cjs',
@@ -146,6 +146,19 @@ describe('the program as users get it', () => {
     await options.closePage();
     await options.ended;
     expect(existsSync(mark)).toBe(false);
+  });
+
+  test('brings its licence and those of the code in it', () => {
+    const folder = dirname(HARDENED);
+    expect(readFileSync(join(folder, 'LICENSE'), 'utf8')).toContain('The Pinscope authors');
+    const licences = readFileSync(join(folder, 'THIRD-PARTY-LICENSES.txt'), 'utf8');
+    for (const name of ['svelte', '@lucide/svelte', 'clsx', 'node-addon-api']) {
+      expect(licences).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+ \\((MIT|ISC)\\)$`, 'm'));
+    }
+    expect(licences).toMatch(/^Copyright .*Svelte Contributors/m);
+    expect(licences).toMatch(/^Copyright .*Lucide/m);
+    // Only what is in it.
+    expect(licences).not.toMatch(/^(typescript|electron-builder|playwright-core) /m);
   });
 
   test.each([
