@@ -1,9 +1,18 @@
 // What goes into the packages, and how the program in them is locked. build/package.mjs gives the rest.
+import { chmodSync, copyFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { readFuses, setFuses } from './fuses.mjs';
 
 /** Where packages install the privileged part; sampler and polkit policy know the same path. */
 const BROKER = '/usr/libexec/pinscope/pinscope-broker';
 const POLICY = 'io.github.pinscope.policy';
+/** As electron-builder's, for the binary instead of the launcher. */
+const APPARMOR = 'build/resources/apparmor-profile.tpl';
+
+/** What people start: menu entry, AppImage and /usr/bin lead here. It is a script, which starts the binary beside it. */
+export const LAUNCHER = 'pinscope';
+/** The binary: fuses and AppArmor profile are its. */
+export const BINARY = `${LAUNCHER}-window`;
 
 /** What the addon's make leaves for the program, outside the archive: the loader and the kernel take files only. */
 const NATIVE = ['pinscope.node', 'pinscope-broker', POLICY].map(name => `native/build/${name}`);
@@ -40,9 +49,9 @@ const FUSES = {
 
 /**
  * Configuration of electron-builder 26. `root`: the checkout. `output`: the folder that it fills, relative to root. `runtime`: of
- * findRuntime. `has`: names of the fuses that this runtime knows. `compression`: `store` is quick, `normal` is for users.
+ * findRuntime. `compression`: `store` is quick, `normal` is for users.
  */
-export function configuration({ root, output, runtime, has, compression }) {
+export function configuration({ root, output, runtime, compression }) {
   return {
     appId: 'io.github.pinscope',
     productName: 'Pinscope',
@@ -50,7 +59,6 @@ export function configuration({ root, output, runtime, has, compression }) {
     electronDist: runtime.dist,
     electronVersion: runtime.version,
     electronLanguages: ['en-US'],
-    electronFuses: Object.fromEntries(Object.entries(FUSES).filter(([name]) => has.includes(name))),
     directories: { output, buildResources: 'build/resources' },
     // All code is bundled: no package of node_modules goes in.
     files: [
@@ -63,6 +71,7 @@ export function configuration({ root, output, runtime, has, compression }) {
     ],
     // Beside those of Electron and Chromium.
     extraFiles: ['LICENSE', { from: LICENCES, to: basename(LICENCES) }],
+    afterPack: ({ appOutDir }) => putLauncher(root, appOutDir),
     asar: true,
     asarUnpack: NATIVE,
     npmRebuild: false,
@@ -72,7 +81,7 @@ export function configuration({ root, output, runtime, has, compression }) {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: electron-builder fills it in
     artifactName: 'pinscope-${version}-${arch}.${ext}',
     linux: {
-      executableName: 'pinscope',
+      executableName: LAUNCHER,
       syncDesktopName: true,
       icon: 'build/resources/icons',
       category: 'Development;Debugger;System;',
@@ -90,10 +99,12 @@ export function configuration({ root, output, runtime, has, compression }) {
     appImage: { executableArgs: [] },
     deb: {
       packageCategory: 'devel',
+      appArmorProfile: APPARMOR,
       recommends: ['pkexec | policykit-1'],
       fpm: systemFiles(root),
     },
     rpm: {
+      appArmorProfile: APPARMOR,
       fpm: ['--rpm-tag', 'Recommends: polkit', ...systemFiles(root)],
     },
   };
@@ -105,4 +116,18 @@ function systemFiles(root) {
     `${join(root, 'native/build/pinscope-broker')}=${BROKER}`,
     `${join(root, 'native/build', POLICY)}=/usr/share/polkit-1/actions/${POLICY}`,
   ];
+}
+
+/**
+ * Locks the binary, and puts the launcher in its place. electron-builder leads everything to the one file that it knows
+ * (menu entry, AppRun, /usr/bin), and would set the fuses of that file after this.
+ */
+function putLauncher(root, folder) {
+  const binary = join(folder, BINARY);
+  const launcher = join(folder, LAUNCHER);
+  renameSync(launcher, binary);
+  const has = readFuses(binary);
+  setFuses(binary, Object.fromEntries(Object.entries(FUSES).filter(([name]) => name in has)));
+  copyFileSync(join(root, 'build/resources/launcher.sh'), launcher);
+  chmodSync(launcher, 0o755);
 }

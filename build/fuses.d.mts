@@ -1,4 +1,4 @@
 // Types of fuses.mjs.
 
 export function readFuses(binary: string): Record<string, boolean>;
-export function setFuse(binary: string, name: string, on: boolean): void;
+export function setFuses(binary: string, wanted: Readonly<Record<string, boolean>>): void;

@@ -35,13 +35,17 @@ export function readFuses(binary) {
   );
 }
 
-/** Turns one fuse on or off; throws where this binary does not have it. */
-export function setFuse(binary, name, on) {
+/** Turns fuses on or off by name; throws where this binary does not have one of them, and has then changed nothing. */
+export function setFuses(binary, wanted) {
   const { start } = wire(binary, readFileSync(binary));
-  if (!(name in readFuses(binary))) throw new Error(`${binary} has no fuse ${name}.`);
+  const has = readFuses(binary);
+  const missing = Object.keys(wanted).find(name => !(name in has));
+  if (missing !== undefined) throw new Error(`${binary} has no fuse ${missing}.`);
   const fd = openSync(binary, 'r+');
   try {
-    writeSync(fd, Buffer.of(on ? ON : OFF), 0, 1, start + NAMES.indexOf(name));
+    for (const [name, on] of Object.entries(wanted)) {
+      writeSync(fd, Buffer.of(on ? ON : OFF), 0, 1, start + NAMES.indexOf(name));
+    }
   } finally {
     closeSync(fd);
   }

@@ -19,10 +19,10 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, Platform } from 'electron-builder';
-import { BUNDLES, CONTENT, configuration, HEADERS, LICENCES } from './electron-builder.config.mjs';
+import { BINARY, BUNDLES, CONTENT, configuration, HEADERS, LICENCES } from './electron-builder.config.mjs';
 import { cacheFolder, findRuntime } from './electron-runtime.mjs';
 import { appImageRuntime, obtainStandIn } from './electron-stand-in.mjs';
-import { readFuses, setFuse } from './fuses.mjs';
+import { setFuses } from './fuses.mjs';
 import { thirdPartyLicences } from './licences.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -123,10 +123,10 @@ function makeDrivable(unpacked, folder) {
   rmSync(folder, { recursive: true, force: true });
   const copied = spawnSync('cp', ['-al', unpacked, folder], { stdio: ['ignore', 'ignore', 'inherit'] });
   if (copied.status !== 0) fail(`cannot copy ${unpacked} to ${folder}; the reason is above.`);
-  const binary = join(folder, 'pinscope');
+  const binary = join(folder, BINARY);
   rmSync(binary);
-  copyFileSync(join(unpacked, 'pinscope'), binary);
-  setFuse(binary, 'enableNodeCliInspectArguments', true);
+  copyFileSync(join(unpacked, BINARY), binary);
+  setFuses(binary, { enableNodeCliInspectArguments: true });
 }
 
 const wanted = parse(process.argv.slice(2));
@@ -164,7 +164,6 @@ try {
       root,
       output,
       runtime,
-      has: Object.keys(readFuses(runtime.path)),
       compression: wanted.release ? 'normal' : 'store',
     }),
     publish: 'never',

@@ -13,7 +13,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { readFuses, setFuse } from './fuses.mjs';
+import { isRoot } from '../test/need.ts';
+import { readFuses, setFuses } from './fuses.mjs';
 import { packagesOf, recordOf, recordPackages, thirdPartyLicences } from './licences.mjs';
 
 const checkout = fileURLToPath(new URL('..', import.meta.url));
@@ -51,23 +52,77 @@ describe('fuses', () => {
   test('one is set, and nothing else changes', () => {
     const file = binary('10111011');
     const before = readFileSync(file);
-    setFuse(file, 'enableNodeCliInspectArguments', false);
+    setFuses(file, { enableNodeCliInspectArguments: false });
     const after = readFileSync(file);
     expect([...after].flatMap((byte, at) => (byte === before[at] ? [] : [at]))).toEqual([
       before.indexOf(MARK) + MARK.length + 2 + 3,
     ]);
     expect(readFuses(file).enableNodeCliInspectArguments).toBe(false);
-    setFuse(file, 'enableNodeCliInspectArguments', true);
+    setFuses(file, { enableNodeCliInspectArguments: true });
     expect(readFileSync(file)).toEqual(before);
   });
   test('one that this binary does not have', () => {
-    expect(() => setFuse(binary('1011'), 'onlyLoadAppFromAsar', true)).toThrow(/has no fuse onlyLoadAppFrom/);
-    expect(() => setFuse(binary('r011'), 'runAsNode', true)).toThrow(/has no fuse runAsNode/);
+    const file = binary('1011');
+    const before = readFileSync(file);
+    expect(() => setFuses(file, { runAsNode: false, onlyLoadAppFromAsar: true })).toThrow(
+      /has no fuse onlyLoadAppFrom/,
+    );
+    expect(readFileSync(file)).toEqual(before);
+    expect(() => setFuses(binary('r011'), { runAsNode: true })).toThrow(/has no fuse runAsNode/);
   });
   test.each([
     ['no Electron', () => write(join(home, 'plain'), 'x')],
     ['a newer format', () => binary('1011', 2)],
   ])('%s', (_, file) => expect(() => readFuses(file())).toThrow(/has no fuses of version 1/));
+});
+
+describe('the launcher', () => {
+  const folder = join(home, 'opt folder');
+  const launcher = write(
+    join(folder, 'pinscope'),
+    readFileSync(join(checkout, 'build/resources/launcher.sh')),
+    0o755,
+  );
+  write(join(folder, 'pinscope-window'), '#!/bin/sh\nprintf "%s\\n" $$ "$0" "$@"\n', 0o755);
+  const link = join(home, 'pinscope');
+  symlinkSync('opt folder/pinscope', link);
+  chmodSync(home, 0o755);
+  // As another user where root runs this.
+  const user = isRoot ? { uid: 65534, gid: 65534 } : {};
+
+  test.each([
+    ['itself', launcher],
+    ['a link to it', link],
+  ])('by %s: the binary, in the same process, with all words', (_, path) => {
+    const { pid, status, stdout, stderr } = spawnSync(path, ['--pid', '12', '', 'a b*'], {
+      encoding: 'utf8',
+      ...user,
+    });
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout.split('\n')).toEqual([
+      `${pid}`,
+      join(folder, 'pinscope-window'),
+      '--pid',
+      '12',
+      '',
+      'a b*',
+      '',
+    ]);
+  });
+});
+
+test('the AppArmor profile is electron-builder’s, for the binary that the launcher starts', () => {
+  const ours = readFileSync(join(checkout, 'build/resources/apparmor-profile.tpl'), 'utf8');
+  const theirs = readFileSync(
+    join(checkout, 'node_modules/app-builder-lib/templates/linux/apparmor-profile.tpl'),
+    'utf8',
+  );
+  expect(
+    ours
+      .replace(/^# .*\n/m, '')
+      .replace('}-window"', '}"')
+      .trim(),
+  ).toBe(theirs.trim());
 });
 
 describe('licences of what is bundled', () => {

@@ -7,7 +7,10 @@ Opens the window; with --pid on that process. A second start brings the window o
 opens one for its process. What the terminal program does: pinscope-cli --help (npm start -- --help in a checkout).
 `;
 
-/** Ends a start as root: Chromium's sandbox and the desktop's session are those of a user. */
+/**
+ * Ends a start as root: Chromium's sandbox and the desktop's session are those of a user. Packages' launcher says the same
+ * (build/resources/launcher.sh), as Chromium would end itself before this.
+ */
 export function refuseRoot(): void {
   if (process.getuid?.() !== 0) return;
   leave(

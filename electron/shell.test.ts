@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test, vi } from 'vitest';
 import { COMMANDS, type CommandId } from '../model/commands.ts';
+import { isRoot, lacks } from '../test/need.ts';
 
 vi.mock('electron', () => ({ app: {}, screen: {}, Menu: {} }));
-const { asOpenRequest, parseArguments, refuseNoSandbox } = await import('./arguments.ts');
+const { asOpenRequest, parseArguments, refuseNoSandbox, refuseRoot } = await import('./arguments.ts');
 const { parseWindowState } = await import('./window-state.ts');
 const { menuTemplate } = await import('./menu.ts');
 const { runtimeNotice } = await import('./runtime.ts');
@@ -38,6 +41,25 @@ test.each(['', '0', '-1', '1.5', '0x10', 'qemu', '4194305', '\x1b[31m'])(
     const said = listen();
     expect(() => parseArguments(['pinscope', `--pid=${text}`])).toThrow('exit 2');
     expect(said()).toMatch(/^pinscope: --pid needs the number of a process, not “[ -~]*”\n$/);
+  },
+);
+
+const become = isRoot ? [] : ['unshare', '--user', '--map-root-user'];
+const mayBecome = spawnSync('unshare', ['--user', '--map-root-user', 'true']).status === 0;
+
+test.skipIf(lacks('root, or user namespaces', isRoot || mayBecome))(
+  'root is told the same sentence by the launcher of packages',
+  () => {
+    const launcher = fileURLToPath(new URL('../build/resources/launcher.sh', import.meta.url));
+    const [program = '', ...words] = [...become, launcher, '--pid', '1'];
+    const { status, stdout, stderr } = spawnSync(program, words, { encoding: 'utf8' });
+    expect([status, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^pinscope: the window does not run as root; [^\n]+\n$/);
+
+    const said = listen();
+    vi.spyOn(process, 'getuid').mockReturnValue(0);
+    expect(refuseRoot).toThrow('exit 1');
+    expect(said()).toBe(stderr);
   },
 );
 

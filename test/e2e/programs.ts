@@ -8,10 +8,12 @@ const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
 const arch = process.arch === 'x64' ? 'x86_64' : process.arch;
 
-/** The program as users get it. */
+/** The program as users get it: a launcher. */
 export const HARDENED = join(checkout, 'dist/linux-unpacked/pinscope');
 /** The same with the inspect fuse on, so that Playwright can drive it. */
 export const DRIVABLE = join(checkout, 'dist/e2e-unpacked/pinscope');
+/** The binary that a launcher starts. */
+export const binaryOf = (program: string): string => `${program}-window`;
 export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImage`);
 
 /** For a machine without GPU, and without words to the network. */
