@@ -4,7 +4,7 @@ import type { OpenRequest } from '../model/contract.ts';
 const USAGE = `Usage: pinscope [--pid N]
 
 Opens the window; with --pid on that process. A second start brings the window of the first to the front, or
-opens one for its process. What the terminal program does: pinscope-cli --help (npm start -- --help in a checkout).
+opens one for its process. The terminal program is in a checkout only: npm start -- --help there tells what it does.
 `;
 
 /**
