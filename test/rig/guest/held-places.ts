@@ -57,7 +57,7 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
   // Files that were read, QEMU's own too, lie in the movable zone and fill it.
   writeFileSync('/proc/sys/vm/drop_caches', '3');
   await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
-  const pfns = await hostPages(vm, pages);
+  const pfns = await hostPages(vm, guestRam.free, pages);
   const isCma = cmaTest();
   const isMovable = movableTest();
   const placed: Record<Place, number[]> = { movable: [], cma: [], elsewhere: [] };
@@ -86,9 +86,12 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
   return blobs;
 }
 
-/** The host page of each guest page from `guestRam.free` on, by QEMU's page table. */
-async function hostPages(vm: RealQemu, pages: number): Promise<number[]> {
-  const answer = parseGpa2hva(await vm.hmp(`gpa2hva 0x${guestRam.free.toString(16)}`));
+/**
+ * The host page of each guest page from guest address `from` on: QEMU's `gpa2hva` and its page table. Its own `gpa2hpa` reads the
+ * same table with QEMU's rights, which for an ordinary user's QEMU are none.
+ */
+export async function hostPages(vm: RealQemu, from: number, pages: number): Promise<number[]> {
+  const answer = parseGpa2hva(await vm.hmp(`gpa2hva 0x${from.toString(16)}`));
   if (answer.state === 'refused') throw new Error(answer.detail);
   const table = Buffer.alloc(pages * 8);
   const fd = openSync(`/proc/${vm.pid}/pagemap`, 'r');
