@@ -10,6 +10,6 @@ export default defineConfig({
     fileParallelism: false,
     // With room for launches that are repeated (test/e2e/launch.ts).
     testTimeout: 120_000,
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
   },
 });
