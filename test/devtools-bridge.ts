@@ -8,9 +8,7 @@ import type { AddressInfo } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { type WebSocket, WebSocketServer } from 'ws';
-
-/** For a machine without GPU, and without words to the network. */
-const QUIET = ['--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'];
+import { QUIET } from './window-switches.ts';
 
 interface Message {
   readonly id?: number;

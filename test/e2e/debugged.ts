@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import { environment, QUIET } from './programs.ts';
+import { QUIET } from '../window-switches.ts';
+import { environment } from './programs.ts';
 
 interface Answer {
   readonly id?: number;

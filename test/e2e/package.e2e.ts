@@ -4,18 +4,10 @@ import { dirname, join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { readFuses } from '../../build/fuses.mjs';
+import { QUIET } from '../window-switches.ts';
 import { Debugged } from './debugged.ts';
 import { launch } from './launch.ts';
-import {
-  APPIMAGE,
-  binaryOf,
-  DRIVABLE,
-  environment,
-  HARDENED,
-  processesOf,
-  QUIET,
-  temporary,
-} from './programs.ts';
+import { APPIMAGE, binaryOf, DRIVABLE, environment, HARDENED, processesOf, temporary } from './programs.ts';
 
 /** Width, height and the number of different bytes of a PNG's rows: a blank one has a handful. */
 function look(png: Buffer) {

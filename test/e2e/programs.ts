@@ -16,9 +16,6 @@ export const DRIVABLE = join(checkout, 'dist/e2e-unpacked/pinscope');
 export const binaryOf = (program: string): string => `${program}-window`;
 export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImage`);
 
-/** For a machine without GPU, and without words to the network. */
-export const QUIET = ['--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'];
-
 /** A folder that is gone after the running test. */
 export function temporary(): string {
   const folder = mkdtempSync(join(tmpdir(), 'pinscope-e2e-'));

@@ -1,10 +1,13 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { kill } from 'node:process';
+import { fileURLToPath } from 'node:url';
 import AxeBuilder from 'axe-core';
 import type { ElectronApplication, Page } from 'playwright-core';
 import { describe, expect, test, vi } from 'vitest';
 import { SAMPLER_PORT_MESSAGE } from '../../model/contract.ts';
+import { QUIET } from '../window-switches.ts';
 import { launch } from './launch.ts';
-import { processesOf } from './programs.ts';
+import { DRIVABLE, environment, processesOf } from './programs.ts';
 
 /** The recording, whatever this machine runs: its framebuffer has 2025 pages. */
 async function withRecording(page: Page): Promise<void> {
@@ -227,8 +230,6 @@ describe('the window', () => {
     const first = await launch();
     await withRecording(first.page);
     const data = await first.app.evaluate(({ app }) => app.getPath('userData'));
-    const { spawnSync } = await import('node:child_process');
-    const { DRIVABLE, environment, QUIET } = await import('./programs.ts');
     const again = (...args: string[]) =>
       spawnSync(DRIVABLE, [...QUIET, ...args], {
         env: { ...environment(), XDG_CONFIG_HOME: data.replace(/\/[^/]+$/, '') },
@@ -240,5 +241,37 @@ describe('the window', () => {
     expect(again('--pid', String(process.pid)).status).toBe(0);
     await (await other).waitForLoadState('domcontentloaded');
     expect(first.app.windows()).toHaveLength(2);
+  });
+});
+
+describe('npm start', () => {
+  test('opens the window from a checkout, and says in one line that it runs on the stand-in', async () => {
+    // A process group of its own: npm, node and the window end together.
+    const child = spawn('npm', ['start', '--', '--remote-debugging-port=0', ...QUIET], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: environment(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    });
+    try {
+      let text = '';
+      child.stderr.on('data', data => {
+        text += data;
+      });
+      await vi.waitFor(() => expect(text).toMatch(/DevTools listening/), 150_000);
+      const port = /DevTools listening on ws:\/\/127\.0\.0\.1:(\d+)\//.exec(text)?.[1];
+      await vi.waitFor(async () => {
+        const pages = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
+          url: string;
+          title: string;
+        }[];
+        expect(pages.map(({ url, title }) => [url, title])).toEqual([
+          ['pinscope://app/index.html', expect.stringContaining('Pinscope')],
+        ]);
+      }, 30_000);
+      expect(text.split('\n').filter(line => /^pinscope: .*stand-in/i.test(line))).toHaveLength(1);
+    } finally {
+      kill(-(child.pid ?? 0), 'SIGTERM');
+    }
   });
 });
