@@ -20,7 +20,7 @@ export const LEVELS: Record<
     title: 'Pages of this process',
     opens: 'Page table, page flags, memory map and open files of the one process that is watched.',
     gives:
-      'Shows where the guest’s pages are now. What a buffer really pins stays unknown, because only kernel memory has that.',
+      'Shows the buffers of a process that is not yours, their holders and attached devices. What a buffer really pins stays unknown: only kernel memory has that.',
   },
   'kernel-memory': {
     title: 'Kernel memory',
