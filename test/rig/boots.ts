@@ -31,7 +31,7 @@ export const boots: readonly Boot[] = [
     append: ['movablecore=256M', 'cma=1664M@0-3200M'],
     // A multiple of a memory block, so that the movable zone is of whole blocks. The kernel's own tables take 64 MiB of it.
     memoryMiB: 3456,
-    timeoutSeconds: 700,
+    timeoutSeconds: 1200,
   },
   {
     // Two nodes, each with a CPU and 1 GiB.
@@ -82,6 +82,6 @@ export const boots: readonly Boot[] = [
     kernels: ['6.12', '7.2', '6.1'],
     append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=64', 'movablecore=1G', 'cma=256M'],
     memoryMiB: 4096,
-    timeoutSeconds: 900,
+    timeoutSeconds: 1500,
   },
 ];
