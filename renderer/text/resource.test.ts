@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { fromPageRuns, fromSnapshot } from '../../model/run-columns.ts';
 import type { PageRun } from '../../model/snapshot.ts';
 import { someResource, someRun, someSnapshot, someSource } from '../../test/snapshots.ts';
-import { backingText, placeText, summaryOf, whereText, whyNoPages } from './resource.ts';
+import { backingText, countTexts, placeText, summaryOf, whereText, whyNoPages } from './resource.ts';
 
 const runs = fc.array(
   fc.record<PageRun>({
@@ -72,4 +72,27 @@ describe('why there are no pages', () => {
     expect(whyNoPages(resource, []).word).toBe('not read');
     expect(whyNoPages({ ...resource, exporter: 'i915' }, []).word).toBe('–');
   });
+});
+
+test('what was not looked at is not counted as none', () => {
+  const { finding, because } = {
+    finding: {
+      rule: 'disconnected',
+      severity: 'error',
+      resource: 1,
+      title: 'x',
+      explanation: '',
+      remedy: '',
+      evidence: [],
+      reference: '',
+    },
+    because: [{ rule: 'pin-in-cma', because: 'kernel memory was denied' }],
+  } as const;
+  const denied = someSource('maps', { state: 'denied' });
+  const of = (change: Parameters<typeof someSnapshot>[0]) => countTexts(fromSnapshot(someSnapshot(change)));
+  expect(of({})).toEqual({ resources: '1', findings: '0' });
+  expect(of({ resources: [] })).toEqual({ resources: '0', findings: '0' });
+  expect(of({ resources: [], sources: [denied] })).toEqual({ resources: 'denied', findings: '0' });
+  expect(of({ notChecked: because }).findings).toBe('0, 1 not checked');
+  expect(of({ notChecked: because, findings: [finding] }).findings).toBe('1');
 });

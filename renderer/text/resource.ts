@@ -1,4 +1,10 @@
-import { CONNECTED, DISCONNECTED, type RunColumns, type SampledResource } from '../../model/run-columns.ts';
+import {
+  CONNECTED,
+  DISCONNECTED,
+  type RunColumns,
+  type Sample,
+  type SampledResource,
+} from '../../model/run-columns.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import { sentence } from './sentence.ts';
@@ -116,10 +122,32 @@ export function whyNoPages(resource: SampledResource, sources: Snapshot['sources
   }
 }
 
+/** Whether this user may not see which dma-bufs there are. Whoever may not see the mappings may not see the open files. */
+const areDenied = (sources: Snapshot['sources']): boolean =>
+  sources.some(({ name, state }) => name === 'maps' && state === 'denied');
+
 /** Nothing to see, and nothing that this user may see, are different answers. */
 export function noResources(sources: Snapshot['sources']): string {
-  // Whoever may not see the mappings may not see the open files.
-  return sources.some(({ name, state }) => name === 'maps' && state === 'denied')
+  return areDenied(sources)
     ? 'The dma-bufs of this process are denied to this user: there may be any number of them.'
     : 'This process holds no dma-buf now.';
+}
+
+/** How many there are, for a tab: what was not looked at is not counted as none. */
+export function countTexts({
+  resources,
+  findings,
+  notChecked,
+  sources,
+}: Pick<Sample, 'resources' | 'findings' | 'notChecked' | 'sources'>): {
+  resources: string;
+  findings: string;
+} {
+  return {
+    resources: resources.length === 0 && areDenied(sources) ? 'denied' : String(resources.length),
+    findings:
+      findings.length === 0 && notChecked.length > 0
+        ? `0, ${notChecked.length} not checked`
+        : String(findings.length),
+  };
 }
