@@ -110,7 +110,8 @@ describe('the page', () => {
         ipcMain as unknown as { _invokeHandlers: Map<string, (event: object, ...args: unknown[]) => unknown> }
       )._invokeHandlers;
       const handler = handlers.get('pinscope:startup');
-      const sender = BrowserWindow.getAllWindows()[0]?.webContents;
+      // The other window may not be gone yet.
+      const sender = BrowserWindow.getAllWindows().sort((a, b) => a.id - b.id)[0]?.webContents;
       if (!handler || !sender) throw new Error('no gate');
       const ask = async (event: object, ...args: unknown[]) => {
         let answer: unknown;
