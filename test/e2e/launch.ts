@@ -18,7 +18,7 @@ export interface LaunchOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-const ATTEMPTS = 4;
+const ATTEMPTS = 6;
 
 interface AttachOptions {
   readonly program: string;
@@ -58,7 +58,7 @@ export async function launch({ args = [], env = {} }: LaunchOptions = {}): Promi
     program: DRIVABLE,
     args,
     env: environment(env),
-    patienceMs: 20_000,
+    patienceMs: 15_000,
   });
   onTestFinished(() => app.close());
   let stderr = '';

@@ -19,7 +19,8 @@ export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImag
 /** A folder that is gone after the running test. */
 export function temporary(): string {
   const folder = mkdtempSync(join(tmpdir(), 'pinscope-e2e-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  // Processes that are ending still write there.
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }));
   return folder;
 }
 

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { kill } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import AxeBuilder from 'axe-core';
@@ -248,9 +249,10 @@ describe('the window', () => {
 describe('npm start', () => {
   test('opens the window from a checkout, and says in one line that it runs on the stand-in', async () => {
     // A process group of its own: npm, node and the window end together.
+    const env = environment();
     const child = spawn('npm', ['start', '--', '--remote-debugging-port=0', ...QUIET], {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      env: environment(),
+      env,
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
     });
@@ -272,7 +274,10 @@ describe('npm start', () => {
       }, 30_000);
       expect(text.split('\n').filter(line => /^pinscope: .*stand-in/i.test(line))).toHaveLength(1);
     } finally {
+      const ended = once(child, 'exit');
       kill(-(child.pid ?? 0), 'SIGTERM');
+      await ended;
+      await vi.waitFor(() => expect(processesOf(env.XDG_CONFIG_HOME ?? '')).toEqual([]), 20_000);
     }
   });
 });
