@@ -146,6 +146,8 @@ export class PinscopeWindow {
   async grant(level: 'Kernel memory' | 'Pages of this process'): Promise<void> {
     const { page } = this;
     tell(`grant ${level}`);
+    // Keys reach nobody before the page stands.
+    await page.getByRole('button', { name: 'Grant access to pages…' }).waitFor();
     await page.keyboard.press('Control+g');
     const dialog = page.getByRole('dialog', { name: 'Grant access to pages' });
     await dialog.waitFor();
