@@ -20,7 +20,8 @@ interface ParentPort {
 const parent = (process as unknown as { parentPort?: ParentPort }).parentPort;
 if (!parent) throw new Error('sampler: this program is started by the window, in a utility process');
 
-const { host, privilege } = openHostWithPrivilege();
+const host = openHost();
+const privilege = new Privilege(host, 'pkexec');
 
 parent.on('message', ({ ports: [port] }) => {
   if (!port) return;
@@ -31,8 +32,3 @@ parent.on('message', ({ ports: [port] }) => {
   port.on('close', () => session.close());
   port.start();
 });
-
-function openHostWithPrivilege() {
-  const host = openHost();
-  return { host, privilege: new Privilege(host, 'pkexec') };
-}
