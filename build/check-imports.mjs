@@ -10,9 +10,9 @@ const allowed = {
   model: ['model/'],
   native: ['native/', 'model/units.ts', 'node'],
   sampler: ['sampler/', 'model/', 'native/index.ts', 'node'],
-  cli: ['cli/', 'model/', 'sampler/', 'node', 'commander', 'picocolors', 'string-width'],
+  cli: ['cli/', 'model/', 'sampler/', 'node', 'commander', 'picocolors', 'string-width', 'ws'],
   electron: ['electron/', 'model/contract.ts', 'model/commands.ts', 'node', 'electron'],
-  renderer: ['renderer/', 'model/', 'svelte', '@lucide/svelte'],
+  renderer: ['renderer/', 'model/', 'svelte', '@lucide/svelte', 'bits-ui', 'uplot'],
   build: [
     'build/',
     'node',
