@@ -110,7 +110,7 @@ describe('disconnected and private-ram', () => {
   test('an error with guest addresses', () => {
     const [finding] = judge(sampleOf(lost)).findings;
     expect(finding).toMatchObject({ severity: 'error', title: '56 of 256 pages no longer the guest’s' });
-    expect(finding?.evidence[0]?.value).toBe('0xcb000-0x102000');
+    expect(finding?.evidence[0]?.value).toBe('0xcb000-0x102fff');
   });
   test('without guest addresses none are made up', () => {
     const runs = lost.map(run => ({ ...run, gpa: null }));

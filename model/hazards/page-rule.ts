@@ -145,7 +145,10 @@ function unreadPages(sample: Unjudged): string[] {
 /** Ranges named in evidence; the others are counted. */
 const NAMED = 4;
 
-/** `0x1000-0x10ff, 0x2000 and 12 more ranges`: numbers `of` the first page of each run, going up by one a page. */
+/**
+ * `0x1000-0x10ff, 0x2000 and 12 more ranges`: numbers `of` the first page of each run, going up by `step` a page. A range of
+ * addresses ends with its last byte.
+ */
 export function ranges({ runs, hits }: PageHit, of: Float64Array, step = 1): string {
   const spans: { first: number; next: number }[] = [];
   for (const run of hits) {
@@ -157,7 +160,7 @@ export function ranges({ runs, hits }: PageHit, of: Float64Array, step = 1): str
   }
   const named = spans
     .slice(0, NAMED)
-    .map(({ first, next }) => (next === first + step ? hex(first) : `${hex(first)}-${hex(next - step)}`));
+    .map(({ first, next }) => (next === first + step ? hex(first) : `${hex(first)}-${hex(next - 1)}`));
   const more = spans.length - named.length;
   return `${named.join(', ')}${more > 0 ? ` and ${plural(more, 'more range', 'more ranges')}` : ''}`;
 }
