@@ -56,6 +56,8 @@ describe('wrap', () => {
     ['日本語日本語 x', 5, ['日本', '語日', '本語', 'x']],
     ['a  b', 2, ['a ', 'b']],
     ['日x', -5, ['日', 'x']],
+    // One grapheme of three cells: it must end, and lose nothing.
+    ['\u{1d158}\u{1d165}\u{1d16e}', 2, ['\u{1d158}\u{1d165}', '\u{1d16e}']],
   ])('%j at %i', (text, width, lines) => {
     expect(wrap(text, width)).toEqual(lines);
   });

@@ -88,7 +88,21 @@ function prefix(text: string, width: number): { units: number; cells: number } {
     units += segment.length;
     cells += its;
   }
+  if (units === 0) return partOfGrapheme(start, width);
   // Never through the middle of a character that takes two code units.
   const cut = units === start.length && units < text.length && /[\ud800-\udbff]$/.test(start);
   return { units: cut ? units - 1 : units, cells };
+}
+
+/** What fits of a first grapheme that is wider than the width, by code points: a note with stem and flag takes 3 cells. */
+function partOfGrapheme(text: string, width: number): { units: number; cells: number } {
+  let units = 0;
+  let cells = 0;
+  for (const character of text) {
+    const its = stringWidth(text.slice(0, units + character.length));
+    if (its > width) break;
+    units += character.length;
+    cells = its;
+  }
+  return { units, cells };
 }
