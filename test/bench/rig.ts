@@ -50,7 +50,9 @@ export const coldStart = rigBench('cold-start-64-buffers', ({ coldStart: { ms, b
 
 /** Processor time of one of 1,000 samples of 64 buffers, 1 GiB together, and what the process keeps resident meanwhile. */
 export const sampleGigabyte = rigBench('sample-64-buffers-1g', ({ sampling }) => {
-  const { cpuMs, copyCpuMs, ...details } = sampling;
+  const { cpuMs, copyCpuMs, residentMiB, ...counts } = sampling;
+  const quarters = residentMiB.map((median, i) => [`resident${i + 1}MiB`, median] as const);
+  const details = { ...counts, ...Object.fromEntries(quarters) };
   return { unit: 'ms', value: cpuMs, baseline: copyCpuMs, details };
 });
 

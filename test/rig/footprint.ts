@@ -1,5 +1,7 @@
 /** What watching costs: processor time a sample, and the memory of every process, over many samples of 64 buffers. */
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { openHost } from '../../sampler/access.ts';
 import { openKernel, readKernel } from '../../sampler/kernel.ts';
 import { Sampler } from '../../sampler/sampler.ts';
@@ -21,10 +23,11 @@ export interface Sampling {
   readonly cpuMs: number;
   /** Only copying the struct pages that a sample must look at. */
   readonly copyCpuMs: number;
-  /** Resident memory of the process after the first hundred, and its largest and last behind them. */
-  readonly warmMiB: number;
-  readonly mostMiB: number;
-  readonly lastMiB: number;
+  /** What is reachable, heap and buffers, after a collection: behind the first hundred, and at the end. */
+  readonly keptWarmMiB: number;
+  readonly keptLastMiB: number;
+  /** Resident memory of the process, medians of the quarters behind the first hundred. It also has what waits for collection. */
+  readonly residentMiB: readonly number[];
 }
 
 /** One process that samples as fast as it can, as root. */
@@ -38,6 +41,7 @@ export async function measureSampling(pid: number): Promise<Sampling> {
   const ours: number[] = [];
   const copies: number[] = [];
   const resident: number[] = [];
+  const kept: number[] = [];
   let pages = 0;
   for (let i = 0; i < SAMPLES; i++) {
     let runs: { pfn: number; count: number }[] = [];
@@ -50,6 +54,7 @@ export async function measureSampling(pid: number): Promise<Sampling> {
         Array.from(runs.pfn, (pfn, row) => ({ pfn, count: runs.count[row] ?? 0 })),
       );
     });
+    if (i + 1 === WARM || i + 1 === SAMPLES) kept.push(keptMiB());
     if (i < WARM) continue;
     resident.push(process.memoryUsage().rss / MiB);
     ours.push(sample.cpu);
@@ -67,10 +72,23 @@ export async function measureSampling(pid: number): Promise<Sampling> {
     pages,
     cpuMs: median(ours),
     copyCpuMs: median(copies),
-    warmMiB: resident[0] ?? Number.NaN,
-    mostMiB: Math.max(...resident),
-    lastMiB: resident.at(-1) ?? Number.NaN,
+    keptWarmMiB: kept[0] ?? Number.NaN,
+    keptLastMiB: kept[1] ?? Number.NaN,
+    residentMiB: [0, 1, 2, 3].map(quarter =>
+      median(resident.slice((quarter * resident.length) / 4, ((quarter + 1) * resident.length) / 4)),
+    ),
   };
+}
+
+/** Heap and buffers that are still reachable. */
+function keptMiB(): number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  // Buffers of dead objects are freed by the second.
+  collect();
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return (heapUsed + external) / MiB;
 }
 
 export interface WindowFootprint {
