@@ -13,11 +13,13 @@ let figures: Promise<RigFigures> | undefined;
 /** Boots 6.12 and measures inside it: 64 live buffers of 4 MiB, 65,536 pages, and of 16 MiB. */
 async function measure(): Promise<RigFigures> {
   const results = mkdtempSync(join(tmpdir(), 'pinscope-bench-'));
+  const samples = process.env.PINSCOPE_BENCH_SAMPLES;
   try {
     const { exitCode, console } = await runVm({
       kernel: await ensureKernel('6.12', line => process.stderr.write(`${line}\n`)),
       job: `exec '${process.execPath}' '${projectRoot()}/dist/rig/inside.js' figures`,
       resultsDir: results,
+      env: samples === undefined ? {} : { PINSCOPE_BENCH_SAMPLES: samples },
       timeoutSeconds: 1800,
     });
     if (exitCode !== 0) throw new Error(`the rig's job ended with ${exitCode}:\n${console.slice(-2000)}`);

@@ -12,7 +12,8 @@ import { Desktop, makeUser } from './guest/desktop.ts';
 import { Polkit } from './guest/polkit.ts';
 
 const MiB = 2 ** 20;
-const SAMPLES = 1000;
+/** A thousand tell growth; fewer are enough to see that it still runs. */
+const SAMPLES = Number(process.env.PINSCOPE_BENCH_SAMPLES ?? 1000);
 /** By then code is compiled and caches are full. */
 const WARM = 100;
 
