@@ -1,7 +1,15 @@
 /** How the rig's kernels are booted, as data. Every boot runs the cases that name it, on each of its kernels. */
 import type { KernelId } from './kernels.ts';
 
-export type BootId = 'zones' | 'movable-cma' | 'numa' | 'gigantic' | 'lockdown' | 'nested' | 'window';
+export type BootId =
+  | 'zones'
+  | 'movable-cma'
+  | 'numa'
+  | 'gigantic'
+  | 'lockdown'
+  | 'nested'
+  | 'window'
+  | 'browser';
 
 export interface Boot {
   readonly id: BootId;
@@ -10,6 +18,8 @@ export interface Boot {
   readonly memoryMiB: number;
   /** More arguments for the VM's own QEMU. */
   readonly qemuArgs?: readonly string[];
+  /** With a browser on the machine outside, and a loopback port of it that leads in. */
+  readonly outsideBrowser?: true;
   readonly timeoutSeconds: number;
 }
 
@@ -83,5 +93,14 @@ export const boots: readonly Boot[] = [
     append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=64', 'movablecore=1G', 'cma=256M'],
     memoryMiB: 4096,
     timeoutSeconds: 1500,
+  },
+  {
+    // A headless development machine, looked at from elsewhere.
+    id: 'browser',
+    kernels: ['6.12', '7.2'],
+    append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=64'],
+    memoryMiB: 4096,
+    outsideBrowser: true,
+    timeoutSeconds: 900,
   },
 ];

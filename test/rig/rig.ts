@@ -13,6 +13,7 @@ import { projectRoot } from './host.ts';
 import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
 import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
+import { type OutsideBrowser, startOutsideBrowser } from './outside-browser.ts';
 import { recordBundledSnapshot, recordFixtures } from './record.ts';
 import { recordKernelFixtures } from './record-kernel.ts';
 import { runVm } from './vm.ts';
@@ -58,15 +59,20 @@ async function runJob(
   const title = `${id}, boot “${boot.id}”`;
   let outcomes: Outcome[] = [];
   let trouble: string | null = null;
+  let browser: OutsideBrowser | null = null;
   const started = performance.now();
   try {
+    if (boot.outsideBrowser) browser = await startOutsideBrowser();
     const vm = await runVm({
       kernel,
       append: boot.append,
       memoryMiB: boot.memoryMiB,
       timeoutSeconds: boot.timeoutSeconds,
-      qemuArgs: boot.qemuArgs ?? [],
-      ...(boot.id === 'nested' ? { env: await nestedGuestEnvironment(id, report) } : {}),
+      qemuArgs: [...(boot.qemuArgs ?? []), ...(browser?.qemuArgs ?? [])],
+      env: {
+        ...browser?.env,
+        ...(boot.id === 'nested' ? await nestedGuestEnvironment(id, report) : {}),
+      },
       job: `exec ${shellQuote(process.execPath)} ${shellQuote(insideProgram)} run ${boot.id} ${shellQuote(values.case)}`,
       ...(values.console ? { onConsole: (text: string) => void process.stderr.write(text) } : {}),
     });
@@ -79,6 +85,7 @@ async function runJob(
   } catch (error) {
     trouble = error instanceof Error ? error.message : String(error);
   }
+  await browser?.close();
   const lines = [`${title}: ${((performance.now() - started) / 1000).toFixed(0)} s`];
   for (const outcome of outcomes) {
     const held = outcome.checks.filter(({ failure }) => failure === null).length;
