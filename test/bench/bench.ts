@@ -3,11 +3,14 @@ import { kernelTables } from './kernel-tables.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
 import { coldStart, sampleGigabyte, snapshotCpu, windowMemory } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
+import { wire64, wire10000 } from './wire.ts';
 
 const benches: readonly Bench[] = [
   scanShmem4k,
   scanHugetlb2m,
   kernelTables,
+  wire64,
+  wire10000,
   coldStart,
   snapshotCpu,
   sampleGigabyte,
