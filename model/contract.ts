@@ -1,7 +1,7 @@
 /**
  * Everything that processes of the program say to each other, in one file: window ⇄ sampler over a MessagePort, window ⇄
  * shell over the preload's closed surface. Types, and the constants that both sides must agree on; no behaviour.
- * All values pass a structured clone: typed arrays stay typed arrays.
+ * What a sampler says travels in the form of `model/wire.ts`; calls are small and JSON.
  */
 import type { CommandId } from './commands.ts';
 import type { ProcessList } from './process-list.ts';

@@ -2,6 +2,7 @@
  * Entry of the sampler in the window's utility process: the only process of the window that loads the addon. The shell hands
  * over a MessagePort a window; everything else is the same as in the terminal program.
  */
+import { encodeMessage } from '../model/wire.ts';
 import { openHost } from './access.ts';
 import { Privilege } from './privilege.ts';
 import { type ServedSession, serveSession } from './serve.ts';
@@ -26,7 +27,8 @@ const privilege = new Privilege(host, 'pkexec');
 parent.on('message', ({ ports: [port] }) => {
   if (!port) return;
   const session: ServedSession = serveSession(host, privilege, {
-    send: message => port.postMessage(message),
+    // Electron copies a buffer here: its ports transfer none.
+    send: message => port.postMessage(encodeMessage(message)),
   });
   port.on('message', ({ data }) => session.receive(data));
   port.on('close', () => session.close());

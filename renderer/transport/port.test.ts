@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { FromSampler, SamplerEvent, ToSampler } from '../../model/contract.ts';
+import { encodeMessage } from '../../model/wire.ts';
 import { PortTransport } from './port.ts';
 import { TransportClosed } from './transport.ts';
 
@@ -18,7 +19,12 @@ class Sampler {
   }
 
   send(message: FromSampler): void {
-    this.#channel.port2.postMessage(message);
+    this.#channel.port2.postMessage(encodeMessage(message));
+  }
+
+  /** What no sampler would send. */
+  sendRaw(data: unknown): void {
+    this.#channel.port2.postMessage(data);
   }
 
   close(): void {
@@ -130,4 +136,18 @@ test('a port that the other side closes leaves the transport waiting', async () 
   sampler.close();
   for (let i = 0; i < 200 && states.length === 0; i++) await after(1);
   expect(states).toEqual(['waiting']);
+});
+
+test.each([
+  ['an object', { kind: 'event', event: { type: 'progress', what: '', done: 1, total: 2 } }],
+  ['bytes', new ArrayBuffer(64)],
+])('%s instead of a message closes the transport, and says so', async (_, data) => {
+  const { transport, sampler } = connected();
+  const asked = settled(transport.call('listProcesses'));
+  sampler.sendRaw(data);
+  expect(await asked).toBeInstanceOf(TransportClosed);
+  expect(transport.state).toMatchObject({
+    state: 'closed',
+    detail: expect.stringMatching(/could not be read: a message/),
+  });
 });

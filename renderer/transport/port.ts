@@ -1,18 +1,13 @@
-import type { FromSampler, SamplerEvent, SamplerService, ToSampler } from '../../model/contract.ts';
-import { Listeners, type Transport, TransportClosed, type TransportState } from './transport.ts';
-
-interface Pending {
-  readonly resolve: (value: never) => void;
-  readonly reject: (error: Error) => void;
-}
+import type { SamplerEvent, SamplerService } from '../../model/contract.ts';
+import { decodeMessage, WireError } from '../../model/wire.ts';
+import { Calls } from './calls.ts';
+import { Listeners, type Transport, type TransportState } from './transport.ts';
 
 /** The transport over MessagePorts: one at a time, replaced by the next when the sampler was restarted. */
 export class PortTransport implements Transport {
   #port: MessagePort | null = null;
   #state: TransportState = { state: 'waiting' };
-  /** Ids never come back, so that an answer from before a restart belongs to nobody. */
-  #nextId = 1;
-  readonly #pending = new Map<number, Pending>();
+  readonly #calls = new Calls();
   readonly #events = new Listeners<SamplerEvent>();
   readonly #states = new Listeners<TransportState>();
 
@@ -24,7 +19,7 @@ export class PortTransport implements Transport {
   connect(port: MessagePort): void {
     this.#drop('the sampler was restarted');
     this.#port = port;
-    port.onmessage = ({ data }: MessageEvent<FromSampler>) => this.#receive(port, data);
+    port.onmessage = ({ data }: MessageEvent<unknown>) => this.#receive(port, data);
     // Chromium tells of a closed port since 122; before that only the shell does.
     port.addEventListener('close', () => {
       if (this.#port === port) this.disconnect('its port was closed');
@@ -54,17 +49,8 @@ export class PortTransport implements Transport {
     method: M,
     ...args: Parameters<SamplerService[M]>
   ): ReturnType<SamplerService[M]> {
-    const answer = new Promise<never>((resolve, reject) => {
-      if (this.#port === null) {
-        reject(new TransportClosed(`${method}: there is no sampler to ask`));
-        return;
-      }
-      const id = this.#nextId++;
-      this.#pending.set(id, { resolve, reject });
-      this.#port.postMessage({ kind: 'call', id, method, args } as ToSampler);
-    });
-    // Which method's answer an id stands for is known to the contract, not to the compiler.
-    return answer as unknown as ReturnType<SamplerService[M]>;
+    const port = this.#port;
+    return this.#calls.call(port && (call => port.postMessage(call)), method, args);
   }
 
   onEvent(listener: (event: SamplerEvent) => void): () => void {
@@ -75,17 +61,18 @@ export class PortTransport implements Transport {
     return this.#states.add(listener);
   }
 
-  #receive(port: MessagePort, message: FromSampler): void {
+  #receive(port: MessagePort, data: unknown): void {
     if (port !== this.#port) return;
-    if (message.kind === 'event') {
-      this.#events.tell(message.event);
+    let event: SamplerEvent | null;
+    try {
+      if (!(data instanceof ArrayBuffer)) throw new WireError('a message is no buffer');
+      event = this.#calls.receive(decodeMessage(data));
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.fail(`what the sampler said could not be read: ${error.message}`);
       return;
     }
-    const pending = this.#pending.get(message.id);
-    if (pending === undefined) return;
-    this.#pending.delete(message.id);
-    if (message.kind === 'answer') pending.resolve(message.value as never);
-    else pending.reject(new Error(message.message));
+    if (event !== null) this.#events.tell(event);
   }
 
   #drop(detail: string): void {
@@ -94,9 +81,7 @@ export class PortTransport implements Transport {
       this.#port.close();
       this.#port = null;
     }
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of pending) reject(new TransportClosed(`no answer: ${detail}`));
+    this.#calls.drop(detail);
   }
 
   #enter(state: TransportState): void {
