@@ -11,7 +11,14 @@ const allowed = {
   native: ['native/', 'model/units.ts', 'node'],
   sampler: ['sampler/', 'model/', 'native/index.ts', 'node'],
   cli: ['cli/', 'model/', 'sampler/', 'node', 'commander', 'picocolors', 'string-width', 'ws'],
-  electron: ['electron/', 'model/contract.ts', 'model/commands.ts', 'node', 'electron'],
+  electron: [
+    'electron/',
+    'model/contract.ts',
+    'model/commands.ts',
+    'model/page-files.ts',
+    'node',
+    'electron',
+  ],
   renderer: ['renderer/', 'model/', 'svelte', '@lucide/svelte', 'bits-ui', 'uplot'],
   build: [
     'build/',

@@ -1,36 +1,12 @@
 import { extname, join, normalize, sep } from 'node:path';
 import { protocol } from 'electron';
+import { pageHeaders } from '../model/page-files.ts';
 import { type PageFile, serveScheme } from './runtime.ts';
 
 const SCHEME = 'pinscope';
 /** The page's origin: what the gate accepts, and nothing else. */
 export const PAGE_ORIGIN = `${SCHEME}://app`;
 export const PAGE_URL = `${PAGE_ORIGIN}/index.html`;
-
-/** No inline script or style, nothing from elsewhere, no frames, no forms. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "font-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  'trusted-types svelte-trusted-html',
-].join('; ');
-
-const TYPES: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.json': 'application/json; charset=utf-8',
-  '.svg': 'image/svg+xml',
-  '.png': 'image/png',
-  '.woff2': 'font/woff2',
-};
 
 /** Must be called before the app is ready. */
 export function registerPageScheme(): void {
@@ -56,16 +32,7 @@ export function findPageFile(folder: string, url: string): PageFile | null {
   }
   if (parsed.protocol !== `${SCHEME}:` || parsed.host !== 'app' || name.includes('\0')) return null;
   const path = normalize(join(folder, name));
-  const type = TYPES[extname(path)];
-  if (!path.startsWith(folder + sep) || type === undefined) return null;
-  return {
-    path,
-    headers: {
-      'content-type': type,
-      'content-security-policy': POLICY,
-      'x-content-type-options': 'nosniff',
-      'cross-origin-opener-policy': 'same-origin',
-      'referrer-policy': 'no-referrer',
-    },
-  };
+  const headers = pageHeaders(extname(path));
+  if (!path.startsWith(folder + sep) || headers === null) return null;
+  return { path, headers };
 }
