@@ -97,3 +97,16 @@ function withRuns<From, To>(resource: Resource<From>, convert: (runs: From) => T
   const { pages } = resource;
   return { ...resource, pages: pages && { ...pages, runs: convert(pages.runs) } };
 }
+
+/** The row of the run with page `index` of the buffer, by bisection (runs are in buffer order); -1: there is none. */
+export function rowOfPage(columns: RunColumns, index: number): number {
+  let low = 0;
+  let high = columns.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if ((columns.index[middle] ?? Number.POSITIVE_INFINITY) <= index) low = middle;
+    else high = middle - 1;
+  }
+  const inside = index - (columns.index[low] ?? Number.NaN);
+  return inside >= 0 && inside < (columns.count[low] ?? 0) ? low : -1;
+}

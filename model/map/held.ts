@@ -34,6 +34,7 @@ interface Extent {
   readonly end: number;
   readonly start: number;
 }
+const NOWHERE: readonly Extent[] = [];
 
 const extents = new WeakMap<MapSpace, Map<number, Extent[]>>();
 
@@ -59,45 +60,73 @@ function extentsOf(space: MapSpace): Map<number, Extent[]> {
   return by;
 }
 
-/** Calls `each(position, pages, run)` for every stretch of every run, in order of runs. Returns entries without a place. */
-function eachStretch(
-  sample: Pick<Sample, 'resources'>,
-  space: MapSpace,
-  each: (start: number, pages: number, run: number) => void,
-): number {
+/** Pieces in order of runs, as they are found. */
+interface Pieces {
+  readonly start: Uint32Array;
+  readonly count: Uint16Array;
+  readonly run: Uint32Array;
+}
+
+/**
+ * Cuts all runs into pieces. Without `out` they are only counted. Local variables and plain loops: a call for each of millions
+ * of runs would be most of the time.
+ */
+function cutRuns({ resources }: Pick<Sample, 'resources'>, space: MapSpace, out: Pieces | null) {
   const all = extentsOf(space);
   const host = space.kind === 'host';
+  let pieces = 0;
+  let placed = 0;
   let unplaced = 0;
+  let ascending = true;
+  let before = 0;
   let base = 0;
-  for (const { pages } of sample.resources) {
+  for (const { pages } of resources) {
     if (pages === null) continue;
     const { length, pfn, count, ramInode, ramOffset } = pages.runs;
     let key = 0;
-    let list = all.get(0) ?? [];
+    let list = host ? (all.get(0) ?? NOWHERE) : NOWHERE;
     for (let i = 0; i < length; i++) {
-      const runPages = count[i] as number;
       const inode = host ? 0 : (ramInode[i] as number);
       if (inode !== key) {
         key = inode;
-        list = all.get(inode) ?? [];
+        list = all.get(inode) ?? NOWHERE;
       }
       const first = host ? (pfn[i] as number) : (ramOffset[i] as number) / PAGE_BYTES;
-      const end = first + runPages;
-      let covered = 0;
+      const end = first + (count[i] as number);
+      // Up to where the run has a place; a stretch that is shown twice counts once.
+      let reach = first;
+      let lost = 0;
       // A handful of stretches: zones and holes of a machine, ranges of a backend.
-      for (const extent of list) {
-        const from = Math.max(first, extent.first);
-        const to = Math.min(end, extent.end);
+      for (let e = 0; e < list.length; e++) {
+        const extent = list[e] as Extent;
+        const low = first > extent.first ? first : extent.first;
+        const high = end < extent.end ? end : extent.end;
         // Also where the place is unknown (NaN).
-        if (!(from < to)) continue;
-        each(extent.start + from - extent.first, to - from, base + i);
-        covered += to - from;
+        if (!(low < high)) continue;
+        placed += high - low;
+        if (low > reach) lost += low - reach;
+        if (high > reach) reach = high;
+        let from = extent.start + low - extent.first;
+        const to = extent.start + high - extent.first;
+        while (from < to) {
+          const border = ((from >>> CHUNK_BITS) + 1) * CHUNK_PAGES;
+          const next = border < to ? border : to;
+          if (out !== null) {
+            out.start[pieces] = from;
+            out.count[pieces] = next - from;
+            out.run[pieces] = base + i;
+          }
+          if (from < before) ascending = false;
+          before = from;
+          pieces++;
+          from = next;
+        }
       }
-      if (covered < runPages) unplaced += runPages - covered;
+      unplaced += reach >= end ? lost : lost + ((count[i] as number) - (reach > first ? reach - first : 0));
     }
     base += length;
   }
-  return unplaced;
+  return { pieces, placed, unplaced, ascending };
 }
 
 /** Where pages of a run lie on a map. */
@@ -127,40 +156,23 @@ export function stretchesOf(space: MapSpace, runs: RunColumns, row: number): Str
 /** Builds the index of a sample's pages in a space: linear in runs and in pages / 4096. */
 export function heldIndex(sample: Pick<Sample, 'resources'>, space: MapSpace): HeldIndex {
   const chunks = Math.ceil(space.pages / CHUNK_PAGES);
-  let pieces = 0;
-  let placed = 0;
-  const unplaced = eachStretch(sample, space, (start, pages) => {
-    pieces += ((start + pages - 1) >>> CHUNK_BITS) - (start >>> CHUNK_BITS) + 1;
-    placed += pages;
-  });
-  const starts = new Uint32Array(pieces);
-  const counts = new Uint16Array(pieces);
-  const runs = new Uint32Array(pieces);
-  let at = 0;
-  let ascending = true;
-  let before = 0;
-  eachStretch(sample, space, (start, pages, run) => {
-    const end = start + pages;
-    for (let from = start; from < end; ) {
-      const to = Math.min(end, ((from >>> CHUNK_BITS) + 1) * CHUNK_PAGES);
-      if (from < before) ascending = false;
-      before = from;
-      starts[at] = from;
-      counts[at] = to - from;
-      runs[at++] = run;
-      from = to;
-    }
-  });
+  const { pieces, placed, unplaced, ascending } = cutRuns(sample, space, null);
+  const cut: Pieces = {
+    start: new Uint32Array(pieces),
+    count: new Uint16Array(pieces),
+    run: new Uint32Array(pieces),
+  };
+  cutRuns(sample, space, cut);
   const chunkFirst = new Uint32Array(chunks + 1);
   for (let i = 0; i < pieces; i++) {
-    const chunk = ((starts[i] as number) >>> CHUNK_BITS) + 1;
+    const chunk = ((cut.start[i] as number) >>> CHUNK_BITS) + 1;
     chunkFirst[chunk] = (chunkFirst[chunk] as number) + 1;
   }
   for (let c = 0; c < chunks; c++)
     chunkFirst[c + 1] = (chunkFirst[c + 1] as number) + (chunkFirst[c] as number);
   const sorted = ascending
-    ? { offset: Uint16Array.from(starts, start => start % CHUNK_PAGES), count: counts, run: runs }
-    : sortedPieces(starts, counts, runs, chunkFirst);
+    ? { offset: lowBits(cut.start), count: cut.count, run: cut.run }
+    : sortedPieces(cut, chunkFirst);
   return {
     space,
     chunks,
@@ -173,8 +185,14 @@ export function heldIndex(sample: Pick<Sample, 'resources'>, space: MapSpace): H
   };
 }
 
+function lowBits(starts: Uint32Array): Uint16Array {
+  const low = new Uint16Array(starts.length);
+  for (let i = 0; i < low.length; i++) low[i] = (starts[i] as number) % CHUNK_PAGES;
+  return low;
+}
+
 /** Stable sort by position, in two counting passes: by place in the chunk, then by chunk. */
-function sortedPieces(starts: Uint32Array, counts: Uint16Array, runs: Uint32Array, chunkFirst: Uint32Array) {
+function sortedPieces({ start: starts, count: counts, run: runs }: Pieces, chunkFirst: Uint32Array) {
   const n = starts.length;
   const next = new Uint32Array(CHUNK_PAGES + 1);
   for (let i = 0; i < n; i++) {
@@ -268,7 +286,8 @@ export function* piecesIn(index: HeldIndex, from: number, to: number): Generator
 const sameColumn = (a: Float64Array, b: Float64Array): boolean => {
   if (a === b) return true;
   for (let i = 0; i < a.length; i++) {
-    const [x, y] = [a[i] as number, b[i] as number];
+    const x = a[i] as number;
+    const y = b[i] as number;
     // NaN, which stands for unknown, is equal to itself here.
     if (x !== y && !(Number.isNaN(x) && Number.isNaN(y))) return false;
   }

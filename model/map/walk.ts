@@ -1,3 +1,4 @@
+import { rowOfPage } from '../run-columns.ts';
 import { FLAG } from './classes.ts';
 import { CHUNK_PAGES, ownerOf, piecesIn, stretchesOf } from './held.ts';
 import type { Entry, PageMapModel } from './page-map.ts';
@@ -83,16 +84,14 @@ export function spotOf(model: PageMapModel, inode: number, page: number): Spot |
   const resource = model.sample.resources.find(one => one.inode === inode);
   const runs = resource?.pages?.runs;
   if (resource === undefined || runs === undefined) return null;
-  for (let row = 0; row < runs.length; row++) {
-    const inside = page - (runs.index[row] ?? 0);
-    if (inside < 0 || inside >= (runs.count[row] ?? 0)) continue;
-    const here = stretchesOf(model.space, runs, row).find(
-      stretch => stretch.page <= inside && inside < stretch.page + stretch.pages,
-    );
-    if (here !== undefined)
-      return { position: here.start + inside - here.page, entry: { resource, row, page } };
-  }
-  return null;
+  const row = rowOfPage(runs, page);
+  if (row < 0) return null;
+  const inside = page - (runs.index[row] ?? 0);
+  const here = stretchesOf(model.space, runs, row).find(
+    stretch => stretch.page <= inside && inside < stretch.page + stretch.pages,
+  );
+  if (here === undefined) return null;
+  return { position: here.start + inside - here.page, entry: { resource, row, page } };
 }
 
 /** The page of the buffer before or after this one in the sample that lies lowest on the map; buffers without a place are passed over. */
