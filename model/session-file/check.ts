@@ -1,0 +1,240 @@
+/**
+ * Whether a value has the form of a snapshot. A session file may come from anybody: what is not of the form must be told as
+ * damage, not end a view. Told from a table, a row a member; members that no row names are let through, as the schema says.
+ */
+import type { Snapshot } from '../snapshot.ts';
+
+type Check = (value: unknown) => boolean;
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const text: Check = value => typeof value === 'string';
+const number: Check = value => typeof value === 'number' && Number.isFinite(value);
+const flag: Check = value => typeof value === 'boolean';
+const orNull =
+  (check: Check): Check =>
+  value =>
+    value === null || check(value);
+const listOf =
+  (check: Check): Check =>
+  value =>
+    Array.isArray(value) && value.every(check);
+const oneOf =
+  (...words: readonly string[]): Check =>
+  value =>
+    words.includes(value as string);
+const either =
+  (a: Check, b: Check): Check =>
+  value =>
+    a(value) || b(value);
+const members =
+  (rows: Readonly<Record<string, Check>>): Check =>
+  value => {
+    if (!isObject(value)) return false;
+    for (const key in rows) if (rows[key]?.(value[key]) !== true) return false;
+    return true;
+  };
+/** Checks an object once: samples share what did not change. */
+function once(check: Check): Check {
+  const good = new WeakSet<object>();
+  return value => {
+    if (typeof value !== 'object' || value === null) return check(value);
+    if (good.has(value)) return true;
+    if (!check(value)) return false;
+    good.add(value);
+    return true;
+  };
+}
+
+const time: Check = value => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+const readingState = oneOf('ok', 'denied', 'absent', 'raced', 'stale');
+
+const run = members({
+  index: number,
+  pfn: number,
+  count: number,
+  folioBytes: number,
+  node: orNull(number),
+  zone: orNull(text),
+  migratetype: orNull(text),
+  gpa: orNull(text),
+  ramInode: orNull(number),
+  ramOffset: orNull(number),
+  backing: oneOf('connected', 'disconnected', 'unknown'),
+});
+/** Objects of the schema, or the columns that were made of such. */
+const runs: Check = value => listOf(run)(value) || (isObject(value) && value.pfn instanceof Float64Array);
+
+const holder = members({
+  pid: number,
+  comm: text,
+  fds: listOf(number),
+  mappings: listOf(members({ start: text, end: text, perms: text })),
+});
+const resource = once(
+  members({
+    inode: number,
+    sizeBytes: orNull(number),
+    exporter: orNull(text),
+    name: orNull(text),
+    createdAt: orNull(time),
+    count: orNull(number),
+    holders: listOf(holder),
+    attachments: orNull(listOf(members({ device: text, mapped: orNull(flag) }))),
+    virtio: orNull(members({ resourceId: number, scanout: orNull(number) })),
+    pages: orNull(
+      members({
+        source: text,
+        count: number,
+        folioBytes: number,
+        folios: number,
+        pinReferences: number,
+        pageReferences: number,
+        runs,
+      }),
+    ),
+  }),
+);
+
+const host = once(
+  members({
+    kernel: members({
+      release: text,
+      udmabufEra: orNull(oneOf('page-refs', 'folio-pins', 'absent')),
+      evidence: text,
+    }),
+    pageSize: number,
+    memoryBlockBytes: orNull(number),
+    zones: orNull(
+      listOf(
+        members({
+          node: number,
+          zone: text,
+          startPfn: orNull(number),
+          spannedPages: number,
+          presentPages: number,
+          managedPages: number,
+          freePages: number,
+          cmaPages: orNull(number),
+          freeCmaPages: orNull(number),
+        }),
+      ),
+    ),
+    migratetypes: orNull(
+      listOf(
+        members({ node: number, zone: text, type: text, blocks: number, freePagesByOrder: listOf(number) }),
+      ),
+    ),
+    hugetlb: orNull(
+      listOf(
+        members({
+          pageSizeBytes: number,
+          node: orNull(number),
+          total: number,
+          free: number,
+          reserved: orNull(either(number, text)),
+          surplus: number,
+          overcommit: orNull(number),
+        }),
+      ),
+    ),
+    cma: orNull(
+      listOf(
+        members({ name: text, totalPages: number, availablePages: orNull(number), basePfn: orNull(number) }),
+      ),
+    ),
+    memoryBlocks: orNull(
+      listOf(
+        once(
+          members({
+            block: number,
+            startPfn: number,
+            node: orNull(number),
+            validZones: listOf(text),
+            state: text,
+            pinnedPages: orNull(number),
+            heldBy: listOf(number),
+          }),
+        ),
+      ),
+    ),
+    nodes: orNull(listOf(members({ node: number, cpus: listOf(number) }))),
+    follPin: orNull(members({ acquired: number, released: number })),
+    udmabuf: members({ device: readingState, listLimit: orNull(number), sizeLimitMb: orNull(number) }),
+  }),
+);
+
+const device = members({
+  id: orNull(text),
+  driver: text,
+  properties: value => isObject(value) && Object.values(value).every(text),
+});
+const target = once(
+  members({
+    pid: number,
+    startTime: text,
+    comm: text,
+    uid: number,
+    user: orNull(text),
+    kind: oneOf('qemu', 'other'),
+    name: orNull(text),
+    memlockLimitBytes: orNull(text),
+    vmPinBytes: orNull(number),
+    vmLckBytes: orNull(number),
+    hugetlbBytes: orNull(number),
+    cpuNodes: orNull(listOf(number)),
+    ram: orNull(
+      listOf(
+        members({
+          id: orNull(text),
+          inode: number,
+          sizeBytes: number,
+          pageSizeBytes: orNull(number),
+          share: flag,
+          sealed: orNull(flag),
+          hva: text,
+          policy: orNull(members({ mode: text, nodes: listOf(number) })),
+          guestRanges: orNull(listOf(members({ gpa: text, bytes: number, offset: number }))),
+        }),
+      ),
+    ),
+    devices: orNull(
+      members({
+        virtioGpu: listOf(device),
+        balloon: listOf(device),
+        virtioMem: listOf(device),
+        vfio: listOf(device),
+        vdpa: listOf(device),
+      }),
+    ),
+    qmp: oneOf('ok', 'busy', 'none', 'denied'),
+  }),
+);
+
+const finding = once(
+  members({
+    rule: text,
+    severity: oneOf('error', 'warning', 'info'),
+    resource: orNull(number),
+    title: text,
+    explanation: text,
+    remedy: text,
+    evidence: listOf(members({ source: text, field: text, value: text, recheck: text })),
+    reference: text,
+  }),
+);
+const source = members({ name: text, state: readingState, detail: text, costMs: number });
+
+const snapshot = members({
+  schema: oneOf('pinscope.snapshot/1'),
+  takenAt: time,
+  host,
+  target,
+  resources: listOf(resource),
+  findings: listOf(finding),
+  notChecked: listOf(members({ rule: text, because: text })),
+  sources: listOf(source),
+});
+
+/** Whether every member that the program reads is of its type; of a snapshot, or of a sample made from one. */
+export const isSnapshot = (value: unknown): value is Snapshot => snapshot(value);
