@@ -1,8 +1,8 @@
 /**
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
  * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to
- * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`; `inside.js drive-privilege` is what cases run
- * as an ordinary user.
+ * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`, `inside.js record-session` samples to
+ * `$RESULTS/session.jsonl`; `inside.js drive-privilege` is what cases run as an ordinary user.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ import { measureFigures } from './figures.ts';
 import { drivePrivilege } from './guest/privilege-driver.ts';
 import { recordMachine } from './guest/record.ts';
 import { recordKernel } from './guest/record-kernel.ts';
+import { recordSession } from './guest/record-session.ts';
 import { recordSnapshot } from './guest/record-snapshot.ts';
 import type { KernelId } from './kernels.ts';
 import type { Outcome } from './outcome.ts';
@@ -59,6 +60,8 @@ if (command === 'figures') {
   await recordKernel(join(results, 'kernel'), `${root}/dist/rig/buffers`);
 } else if (command === 'record-snapshot') {
   await recordSnapshot(join(results, 'snapshot.json'));
+} else if (command === 'record-session') {
+  await recordSession(join(results, 'session.jsonl'));
 } else if (command === 'drive-privilege') {
   await drivePrivilege();
 } else if (command === 'run') {

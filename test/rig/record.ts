@@ -47,6 +47,28 @@ export async function recordBundledSnapshot(kernel: Kernel, insideCommand: strin
 }
 
 /**
+ * Records samples of a QEMU to which something happens.
+ * @param insideCommand shell command that, inside, writes `$RESULTS/session.jsonl`
+ * @returns its lines
+ */
+export async function recordSessionLines(kernel: Kernel, insideCommand: string): Promise<string> {
+  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
+  try {
+    const { exitCode, console } = await runVm({
+      kernel,
+      job: insideCommand,
+      append: recordingBoot,
+      timeoutSeconds: 900,
+      resultsDir: results,
+    });
+    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
+    return readFileSync(join(results, 'session.jsonl'), 'utf8');
+  } finally {
+    rmSync(results, { recursive: true, force: true });
+  }
+}
+
+/**
  * Replaces the recording of one kernel.
  * @param insideCommand shell command that, inside, calls `recordMachine("$RESULTS/host", …)`
  * @param expose as in VmOptions

@@ -1,20 +1,21 @@
 /**
  * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part
- * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…` and
- * `record-snapshot`, which make test/fixtures and the bundled snapshot anew.
+ * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`, `record-snapshot` and
+ * `record-session`, which make test/fixtures, the bundled snapshot and the bundled session anew.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Boot, boots } from './boots.ts';
+import { makeBundledSession } from './bundled-session.ts';
 import { cases } from './cases/index.ts';
 import { projectRoot } from './host.ts';
 import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
 import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
 import { type OutsideBrowser, startOutsideBrowser } from './outside-browser.ts';
-import { recordBundledSnapshot, recordFixtures } from './record.ts';
+import { recordBundledSnapshot, recordFixtures, recordSessionLines } from './record.ts';
 import { recordKernelFixtures } from './record-kernel.ts';
 import { runVm } from './vm.ts';
 
@@ -155,6 +156,10 @@ if (positionals[0] === 'prepare') {
       `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-snapshot`,
     ),
   );
+} else if (positionals[0] === 'record-session') {
+  const kernel = await ensureKernel('6.12', report);
+  const inside = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-session`;
+  report(await makeBundledSession(await recordSessionLines(kernel, inside)));
 } else if (positionals[0] === 'record-kernel') {
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
     const kernel = await ensureKernel(id as KernelId, report);
