@@ -12,6 +12,9 @@ const good: ToSampler[] = [
   { kind: 'call', id: 4, method: 'grant', args: ['pages', target, false] },
   { kind: 'call', id: 5, method: 'grant', args: ['kernel-memory', null, true] },
   { kind: 'call', id: 6, method: 'revoke', args: [] },
+  { kind: 'call', id: 7, method: 'record', args: [true] },
+  { kind: 'call', id: 8, method: 'listSessions', args: [] },
+  { kind: 'call', id: 9, method: 'readSession', args: ['2026-11-24T17-32-44Z-fedora.pinscope', 0, 4194304] },
 ];
 
 test('every call of the contract comes through as it is', () => {
@@ -37,12 +40,31 @@ test.each([
   ['a target with more in it', { ...good[1], args: [{ ...target, path: '/etc/shadow' }] }],
   ['a level that is none', { ...good[4], args: ['root', target, false] }],
   ['an install that is no boolean', { ...good[4], args: ['pages', target, 'yes'] }],
+  ['a recording switched by a word', { ...good[7], args: ['on'] }],
+  ['a session in another folder', { ...good[9], args: ['../a.pinscope', 0, 1] }],
+  ['a session with a folder', { ...good[9], args: ['a/b.pinscope', 0, 1] }],
+  ['a hidden session', { ...good[9], args: ['.a.pinscope', 0, 1] }],
+  ['a session that is none', { ...good[9], args: ['passwd', 0, 1] }],
+  ['a session with a line behind its name', { ...good[9], args: ['a.pinscope\n', 0, 1] }],
+  ['a piece before the beginning', { ...good[9], args: ['a.pinscope', -1, 1] }],
+  ['a piece that is too large', { ...good[9], args: ['a.pinscope', 0, 2 ** 23] }],
 ])('refused: %s', (_what, message) => {
   expect(parseCall(message)).toBeNull();
 });
 
 test('any value at all: refused, or exactly a call of the contract', () => {
-  const methods = fc.constantFrom('listProcesses', 'watch', 'setPaused', 'grant', 'revoke', '__proto__', 'x');
+  const methods = fc.constantFrom(
+    'listProcesses',
+    'watch',
+    'setPaused',
+    'grant',
+    'revoke',
+    'record',
+    'listSessions',
+    'readSession',
+    '__proto__',
+    'x',
+  );
   const argument = fc.oneof(
     fc.anything(),
     fc.record({ pid: fc.integer(), startTime: fc.oneof(fc.string(), fc.nat().map(String)) }),

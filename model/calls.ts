@@ -1,4 +1,5 @@
 import type { PrivilegeLevel, TargetId, ToSampler } from './contract.ts';
+import { isSessionName, SESSION_PIECE_BYTES } from './recordings.ts';
 
 /**
  * A message of a window as the call that it claims to be; `null` for anything else: what comes over a port was made by a
@@ -20,6 +21,18 @@ function callOf(id: number, method: unknown, args: readonly unknown[]): ToSample
       return { kind: 'call', id, method, args: [] };
     case 'watch':
       return first === null || isTarget(first) ? { kind: 'call', id, method, args: [first] } : null;
+    case 'listSessions':
+      return { kind: 'call', id, method, args: [] };
+    case 'record':
+      return typeof first === 'boolean' ? { kind: 'call', id, method, args: [first] } : null;
+    case 'readSession':
+      return typeof first === 'string' &&
+        isSessionName(first) &&
+        isWhole(second) &&
+        isWhole(third) &&
+        third <= SESSION_PIECE_BYTES
+        ? { kind: 'call', id, method, args: [first, second, third] }
+        : null;
     case 'setPaused':
       return typeof first === 'boolean' ? { kind: 'call', id, method, args: [first] } : null;
     case 'grant':

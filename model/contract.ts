@@ -5,6 +5,7 @@
  */
 import type { CommandId } from './commands.ts';
 import type { ProcessList } from './process-list.ts';
+import type { RecordingState, SessionListing } from './recordings.ts';
 import type { Sample } from './run-columns.ts';
 
 /** Raised with every change that the other side must know of; the two sides come from one build. */
@@ -88,6 +89,14 @@ export interface SamplerService {
   grant(level: PrivilegeLevel, target: TargetId | null, install: boolean): Promise<PrivilegeState>;
   /** Ends the broker. */
   revoke(): Promise<PrivilegeState>;
+  /**
+   * Begins to record the samples of the watched process into a file of the user's folder, or ends it. Another target ends it too. What the
+   * file system refuses is a state.
+   */
+  record(on: boolean): Promise<RecordingState>;
+  listSessions(): Promise<SessionListing>;
+  /** At most SESSION_PIECE_BYTES of a recording; shorter at its end, empty behind it. */
+  readSession(name: string, offset: number, bytes: number): Promise<Uint8Array>;
 }
 
 export type SamplerEvent =
@@ -106,7 +115,9 @@ export type SamplerEvent =
   | { readonly type: 'progress'; readonly what: string; readonly done: number; readonly total: number }
   /** A sample failed. `gone`: the process ended, no further samples come; else the next one is tried at its time. */
   | { readonly type: 'failed'; readonly target: TargetId; readonly gone: boolean; readonly detail: string }
-  | { readonly type: 'privilege'; readonly privilege: PrivilegeState };
+  | { readonly type: 'privilege'; readonly privilege: PrivilegeState }
+  /** With every change of it: also with every sample that was written. */
+  | { readonly type: 'recording'; readonly recording: RecordingState };
 
 /** What a sample cost, and what was lost to it. */
 export interface SampleTiming {

@@ -61,5 +61,11 @@ function run(service: SamplerService, call: ToSampler): Promise<unknown> {
       return service.grant(...call.args);
     case 'revoke':
       return service.revoke();
+    case 'record':
+      return service.record(...call.args);
+    case 'listSessions':
+      return service.listSessions();
+    case 'readSession':
+      return service.readSession(...call.args);
   }
 }

@@ -1,12 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { afterEach, expect, test, vi } from 'vitest';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import type { FromSampler, SamplerEvent, TargetId } from '../model/contract.ts';
 import { known } from '../model/reading.ts';
+import { SessionFile } from '../model/session-file/reader.ts';
 import { openHost } from './access.ts';
 import { Privilege } from './privilege.ts';
 import { readStat } from './process.ts';
 import { type ServedSession, serveSession } from './serve.ts';
+import { inflate } from './session-bytes.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'pinscope-home-'));
+vi.stubEnv('XDG_DATA_HOME', home);
+afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 const host = openHost();
 const open: ServedSession[] = [];
@@ -105,4 +114,52 @@ test('nothing is sent once it is closed, and what is no call does nothing', asyn
   const before = sent.length;
   await new Promise(resolve => setTimeout(resolve, 2500));
   expect(sent.length).toBe(before);
+});
+
+test('what is watched is recorded until it is ended or another process is watched, pauses as gaps', async () => {
+  const { events, call, sent } = served();
+  const answer = (id: number) => sent.find(message => message.kind !== 'event' && message.id === id);
+  call(1, 'record', true);
+  await vi.waitFor(() =>
+    expect(answer(1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/choose a process/) }),
+  );
+  const { target, child } = sleeper();
+  call(2, 'watch', target);
+  call(3, 'record', true);
+  await vi.waitFor(() => expect(answer(3)).toMatchObject({ kind: 'answer', value: { state: 'waiting' } }));
+  const written = () =>
+    events('recording').flatMap(({ recording }) => (recording.state === 'on' ? [recording] : []));
+  await vi.waitFor(() => expect(written().at(-1)?.samples).toBeGreaterThan(1), 20_000);
+  call(4, 'setPaused', true);
+  call(5, 'setPaused', false);
+  const before = written().at(-1)?.samples ?? 0;
+  await vi.waitFor(() => expect(written().at(-1)?.samples).toBeGreaterThan(before), 20_000);
+  // The same process again goes on.
+  call(6, 'watch', target);
+  call(7, 'listSessions');
+  await vi.waitFor(() =>
+    expect(answer(7)).toMatchObject({ value: { sessions: [{ name: written()[0]?.name }] } }),
+  );
+  expect(events('recording').at(-1)?.recording.state).toBe('on');
+  child.kill('SIGKILL');
+  await vi.waitFor(() => expect(events('recording').at(-1)?.recording.state).toBe('off'), 20_000);
+
+  const folder = join(home, 'pinscope/sessions');
+  const [name = ''] = readdirSync(folder);
+  const bytes = readFileSync(join(folder, name));
+  const file = await SessionFile.open(bytes, inflate);
+  const { complete, damage, events: kept } = await file.examine();
+  expect([complete, damage, file.count]).toEqual([true, [], written().at(-1)?.samples]);
+  expect(kept.map(({ kind }) => kind).filter(kind => kind !== 'skipped')).toEqual([
+    'paused',
+    'continued',
+    'gone',
+  ]);
+  expect((await file.sample(0))?.target).toMatchObject({ pid: target.pid, comm: 'sleep' });
+  call(8, 'readSession', name, 0, 1000);
+  await vi.waitFor(() => expect(answer(8)).toMatchObject({ kind: 'answer' }));
+  const read = answer(8);
+  expect(
+    read?.kind === 'answer' && Buffer.from(read.value as Uint8Array).equals(bytes.subarray(0, 1000)),
+  ).toBe(true);
 });

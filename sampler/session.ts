@@ -8,9 +8,12 @@ import type {
 } from '../model/contract.ts';
 import { CONTRACT_VERSION } from '../model/contract.ts';
 import type { ProcessList } from '../model/process-list.ts';
+import type { RecordingState, SessionListing } from '../model/recordings.ts';
+import type { Sample } from '../model/run-columns.ts';
 import type { HostAccess } from './access.ts';
 import type { Privilege } from './privilege.ts';
 import { listProcesses } from './process-list.ts';
+import { Recordings } from './recordings.ts';
 import { Sampler } from './sampler.ts';
 import { Schedule } from './schedule.ts';
 
@@ -27,6 +30,9 @@ const PROGRESS_AFTER_MS = 500;
  */
 export class SamplerSession implements SamplerService {
   private readonly sampler: Sampler;
+  private readonly recordings: Recordings;
+  /** Samples left out, as the recording has been told. */
+  private skipped = 0;
   private readonly samples = new Schedule(SAMPLE_MS, timing => this.takeSample(timing));
   private target: TargetId | null = null;
   private paused = false;
@@ -40,6 +46,9 @@ export class SamplerSession implements SamplerService {
     private readonly emit: (event: SamplerEvent) => void,
   ) {
     this.sampler = new Sampler(host);
+    this.recordings = new Recordings(SAMPLE_MS, recording => {
+      if (!this.closed) emit({ type: 'recording', recording });
+    });
     emit({
       type: 'hello',
       contract: CONTRACT_VERSION,
@@ -50,6 +59,7 @@ export class SamplerSession implements SamplerService {
     this.unsubscribe = privilege.onChange(state => {
       this.sampler.rightsChanged();
       emit({ type: 'privilege', privilege: state });
+      void this.recordings.event('rights', null, state.state);
     });
     void this.refreshList();
   }
@@ -59,12 +69,16 @@ export class SamplerSession implements SamplerService {
   }
 
   async watch(target: TargetId | null): Promise<void> {
+    // A session file is of one process.
+    const ended = sameTarget(this.target, target) ? undefined : this.recordings.stop();
     this.target = target;
     this.pace();
     this.planList();
+    await ended;
   }
 
   async setPaused(paused: boolean): Promise<void> {
+    if (paused !== this.paused) void this.recordings.event(paused ? 'paused' : 'continued');
     this.paused = paused;
     this.pace();
   }
@@ -77,8 +91,25 @@ export class SamplerSession implements SamplerService {
     return this.privilege.revoke();
   }
 
-  /** Ends everything; no event comes after it. */
+  async record(on: boolean): Promise<RecordingState> {
+    if (on && this.target === null)
+      throw new Error('nothing is watched that could be recorded: choose a process first');
+    if (on) await this.recordings.start();
+    else await this.recordings.stop();
+    return this.recordings.state;
+  }
+
+  listSessions(): Promise<SessionListing> {
+    return this.recordings.list();
+  }
+
+  readSession(name: string, offset: number, bytes: number): Promise<Uint8Array> {
+    return this.recordings.read(name, offset, bytes);
+  }
+
+  /** Ends everything, a recording too; no event comes after it. */
   close(): void {
+    void this.recordings.stop();
     this.closed = true;
     this.target = null;
     this.samples.stop();
@@ -101,6 +132,8 @@ export class SamplerSession implements SamplerService {
     const fail = (gone: boolean, detail: string) => {
       if (gone) this.samples.stop();
       this.emit({ type: 'failed', target, gone, detail });
+      void this.recordings.event(gone ? 'gone' : 'failed', null, detail);
+      if (gone) void this.recordings.stop();
     };
     try {
       const reading = await this.sampler.sample(target.pid, BigInt(target.startTime), progress => {
@@ -111,7 +144,7 @@ export class SamplerSession implements SamplerService {
       switch (reading.state) {
         case 'ok':
         case 'stale':
-          this.emit({ type: 'sample', sample: reading.value, timing: timing() });
+          await this.arrived(reading.value, timing());
           break;
         case 'denied':
           fail(false, `${reading.detail}; needs ${reading.grant}`);
@@ -124,6 +157,13 @@ export class SamplerSession implements SamplerService {
       if (current())
         fail(false, `the sampler failed: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  private async arrived(sample: Sample, timing: SampleTiming): Promise<void> {
+    this.emit({ type: 'sample', sample, timing });
+    if (timing.skipped > this.skipped) await this.recordings.event('skipped', timing.skipped - this.skipped);
+    this.skipped = timing.skipped;
+    await this.recordings.take(sample);
   }
 
   private planList(): void {
@@ -142,3 +182,6 @@ export class SamplerSession implements SamplerService {
     }
   }
 }
+
+const sameTarget = (a: TargetId | null, b: TargetId | null): boolean =>
+  a?.pid === b?.pid && a?.startTime === b?.startTime;

@@ -49,6 +49,10 @@ export class ReplayTransport implements Transport {
       case 'grant':
       case 'revoke':
         throw new Error('A recording needs no rights: attach to a process of this machine first.');
+      case 'record':
+      case 'listSessions':
+      case 'readSession':
+        throw new Error('This is a recording: only a process of this machine can be recorded.');
     }
   }
 
