@@ -21,6 +21,7 @@ export const COMMANDS = {
   'view.resetZoom': { title: 'Actual Size', key: 'CmdOrCtrl+0', menu: 'View', role: 'resetZoom' },
   'view.fullScreen': { title: 'Full Screen', key: 'F11', menu: 'View', role: 'togglefullscreen' },
   'go.processes': { title: 'Go to Processes', key: 'Alt+1', menu: 'Go' },
+  'go.overview': { title: 'Go to Overview', key: 'Alt+0', menu: 'Go' },
   'go.resources': { title: 'Go to Resources', key: 'Alt+2', menu: 'Go' },
   'go.runs': { title: 'Go to Page Runs', key: 'Alt+3', menu: 'Go' },
   'go.findings': { title: 'Go to Findings', key: 'Alt+4', menu: 'Go' },

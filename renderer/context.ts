@@ -13,6 +13,8 @@ export interface App {
   readonly privilege: Privilege;
   readonly navigation: Navigation;
   readonly prefs: Prefs;
+  /** Narrows the table of resources to a filter expression; missing where there is no filter. */
+  readonly filterResources?: (expression: string) => void;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
   /** The shell's one line about its runtime, if it has one. */

@@ -19,6 +19,7 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'file.openRecording': () => void session.openRecording(),
     'view.theme': () => prefs.switchTheme(),
     'go.processes': () => void navigation.go('processes'),
+    'go.overview': () => void navigation.go('overview'),
     'go.resources': () => void navigation.go('resources'),
     'go.runs': () => void navigation.go('runs'),
     'go.findings': () => void navigation.go('findings'),

@@ -2,6 +2,7 @@ import { tick } from 'svelte';
 
 /** Views of the main pane, in the order of their tabs. */
 export const VIEWS = [
+  { id: 'overview', title: 'Overview', command: 'go.overview' },
   { id: 'resources', title: 'Resources', command: 'go.resources' },
   { id: 'findings', title: 'Findings', command: 'go.findings' },
   { id: 'host', title: 'Host memory', command: 'go.host' },
@@ -12,6 +13,7 @@ export type ViewId = (typeof VIEWS)[number]['id'];
 /** Places that take the keyboard: the element with this id, in this view (`null`: it is always there). */
 const PLACES = {
   processes: null,
+  overview: 'overview',
   resources: 'resources',
   runs: 'resources',
   findings: 'findings',
@@ -24,7 +26,7 @@ export type Place = keyof typeof PLACES;
 export const placeId = (place: Place): string => `place-${place}`;
 
 export class Navigation {
-  view = $state.raw<ViewId>('resources');
+  view = $state.raw<ViewId>('overview');
   helpOpen = $state(false);
   grantOpen = $state(false);
 

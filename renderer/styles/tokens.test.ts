@@ -53,8 +53,10 @@ test.each([
 test.each([
   ['light', light],
   ['dark', dark],
-])('the focus ring and the edges of buttons are seen, %s', (_, theme) => {
-  for (const line of ['focus', 'line-strong']) {
+])('the focus ring, the edges of buttons, bars and lines of charts are seen, %s', (_, theme) => {
+  const series = [...theme.keys()].filter(name => /^(bar|series-\d)$/.test(name));
+  expect(series).toHaveLength(7);
+  for (const line of ['focus', 'line-strong', ...series]) {
     for (const surface of ['surface', 'surface-raised']) {
       const ratio = contrast(theme.get(line) ?? '', theme.get(surface) ?? '');
       expect(ratio, `${line} on ${surface}`).toBeGreaterThanOrEqual(3);
