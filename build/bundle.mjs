@@ -72,7 +72,7 @@ export async function bundle(root) {
         platform: 'node',
         logLevel: 'warn',
         // Loads files beside its own.
-        external: ['playwright-core', 'ws'],
+        external: ['playwright-core'],
         ...options,
         output: {
           dir: join(root, dirname(file)),

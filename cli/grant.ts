@@ -5,13 +5,14 @@ import { CliError, EXIT } from './exit.ts';
 
 /**
  * Runs `use` with the rights of a broker that sudo starts, and ends it. As root there is nothing to ask for.
+ * @param use may look at the rights, and give them back
  * @param onLost called when the broker is gone before the end; `use` goes on with what is left
  */
 export async function withGrant<T>(
   host: HostAccess,
   level: PrivilegeLevel,
   target: TargetId | null,
-  use: () => Promise<T>,
+  use: (privilege: Privilege) => Promise<T>,
   onLost: () => void = () => {},
 ): Promise<T> {
   const privilege = new Privilege(host, 'sudo');
@@ -27,7 +28,7 @@ export async function withGrant<T>(
     onLost();
   });
   try {
-    return await use();
+    return await use(privilege);
   } finally {
     stop();
     await privilege.revoke();

@@ -43,6 +43,7 @@ describe('help', () => {
     [['list']],
     [['snapshot']],
     [['sources']],
+    [['serve']],
     [['start']],
     [['broker']],
     [['broker', 'status']],
@@ -55,7 +56,7 @@ describe('help', () => {
     expectPrintable(stdout);
   });
   test('each command is told in a line', () => {
-    for (const name of ['list', 'snapshot', 'sources', 'broker', 'start']) {
+    for (const name of ['list', 'snapshot', 'sources', 'serve', 'broker', 'start']) {
       expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
     }
   });

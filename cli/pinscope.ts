@@ -1,11 +1,22 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printable } from '../model/text.ts';
 import { CliError, EXIT, EXIT_HELP } from './exit.ts';
+import { VERSION } from './version.ts';
 
 const nonNegative = (text: string): number => {
   const value = Number(text);
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return value;
+};
+const port = (text: string): number => {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new InvalidArgumentError('It must be from 0 to 65535; 0 is one that is free.');
+  return Number(text);
+};
+const listenAddress = (text: string): string => {
+  if (!/^[\w.:-]{1,253}$/.test(text))
+    throw new InvalidArgumentError('It must be an address or a name of this machine, without a port.');
+  return text;
 };
 const seconds = (text: string): number => {
   const value = Number(text);
@@ -23,7 +34,7 @@ const program = new Command('pinscope')
   .description(
     'Shows which host pages each udmabuf of a running QEMU pins, and whether they are still the guest’s.',
   )
-  .version('0.1.0')
+  .version(VERSION)
   .helpCommand(false);
 
 program
@@ -62,6 +73,34 @@ Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.sn
 `,
   )
   .action(async options => (await import('./commands.ts')).runSnapshot(options));
+
+program
+  .command('serve')
+  .description('the console in a browser: for a machine without a display, over SSH, or as root')
+  .addOption(
+    new Option('--port <port>', 'listen on this port').argParser(port).default(0, 'one that is free'),
+  )
+  .addOption(
+    new Option('--listen <address>', 'listen on this address of the machine')
+      .argParser(listenAddress)
+      .default('127.0.0.1'),
+  )
+  .addOption(new Option('-p, --pid <pid>', 'open on this process').argParser(nonNegative))
+  .addOption(
+    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
+      .choices(['kernel-memory', 'pages'])
+      .preset('kernel-memory'),
+  )
+  .addHelpText(
+    'after',
+    `
+Prints the address to open, with a token that is new each time. Only this machine reaches it; from
+another one, ssh -L PORT:127.0.0.1:PORT HOST forwards the port, with the same number on both sides.
+With --listen other machines reach it, and nothing that passes is encrypted.
+A page cannot ask for rights; --grant asks sudo here, before the address is printed.
+`,
+  )
+  .action(async options => (await import('./serve.ts')).runServe(options));
 
 program
   .command('sources')

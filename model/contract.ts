@@ -127,7 +127,10 @@ export interface SampleTiming {
   readonly cpuMs: number;
   /** Samples of this session until now, this one included. */
   readonly taken: number;
-  /** Times at which a sample was due while the one before was still being taken: left out, never queued. */
+  /**
+   * Times at which a sample was due while the one before was still being taken, and samples that a slow connection could not take:
+   * left out, never queued.
+   */
   readonly skipped: number;
 }
 
@@ -188,4 +191,19 @@ export const SHELL_CHANNELS = {
   sampler: 'pinscope:sampler',
   port: 'pinscope:port',
   open: 'pinscope:open',
+} as const;
+
+// ---------------------------------------------------------------------------------------------- page ⇄ browser shell
+
+/** How a page in a browser finds `pinscope serve`, and where that answers. The token travels in headers, never in a URL's path. */
+export const BROWSER_SHELL = {
+  /** Name and content of the `<meta>` that the server puts into the page; no other server does. */
+  meta: { name: 'pinscope-shell', content: 'browser' },
+  /** POST with `Authorization: Bearer TOKEN`: a {@link Startup} as JSON, else a sentence with status 401 or 503. */
+  startup: '/startup',
+  /** WebSocket: the wire format from the server, JSON text of a {@link ToSampler} to it. */
+  socket: '/sampler',
+  /** The page offers this subprotocol, which is chosen, and one that ends with the token: browsers send no other header. */
+  protocol: 'pinscope.1',
+  tokenProtocol: 'pinscope.token.',
 } as const;

@@ -4,6 +4,9 @@ import { install, installPlan, readInstallState } from './broker-install.ts';
 import { type RunningBroker, startBroker } from './broker-process.ts';
 import type { Elevation } from './elevation.ts';
 
+/** Rights as a session sees them: how far they reach, and who is asked for more. */
+export type Rights = Pick<Privilege, 'state' | 'onChange' | 'grant' | 'revoke'>;
+
 /**
  * What this user may read beyond their own rights: asks for a broker, gives it to the host's files, takes it away again. One
  * broker at a time. Whoever keeps files open (the sampler: `rightsChanged`) listens to {@link onChange}.

@@ -1,7 +1,7 @@
 import { parseCall } from '../model/calls.ts';
 import type { FromSampler, SamplerService, ToSampler } from '../model/contract.ts';
 import type { HostAccess } from './access.ts';
-import type { Privilege } from './privilege.ts';
+import type { Rights } from './privilege.ts';
 import { SamplerSession } from './session.ts';
 
 /** A two-way channel to one window. */
@@ -16,7 +16,7 @@ export interface ServedSession {
 }
 
 /** A session behind a channel: calls become method calls, results and events become messages. */
-export function serveSession(host: HostAccess, privilege: Privilege, channel: Channel): ServedSession {
+export function serveSession(host: HostAccess, privilege: Rights, channel: Channel): ServedSession {
   const session = new SamplerSession(host, privilege, event => channel.send({ kind: 'event', event }));
   return {
     receive(message) {

@@ -11,7 +11,7 @@ import type { ProcessList } from '../model/process-list.ts';
 import type { RecordingState, SessionListing } from '../model/recordings.ts';
 import type { Sample } from '../model/run-columns.ts';
 import type { HostAccess } from './access.ts';
-import type { Privilege } from './privilege.ts';
+import type { Rights } from './privilege.ts';
 import { listProcesses } from './process-list.ts';
 import { Recordings } from './recordings.ts';
 import { Sampler } from './sampler.ts';
@@ -42,7 +42,7 @@ export class SamplerSession implements SamplerService {
 
   constructor(
     private readonly host: HostAccess,
-    private readonly privilege: Privilege,
+    private readonly privilege: Rights,
     private readonly emit: (event: SamplerEvent) => void,
   ) {
     this.sampler = new Sampler(host);
