@@ -6,7 +6,7 @@ export interface CommandDefinition {
   readonly title: string;
   /** Keys as Electron writes them (`CmdOrCtrl+R`), `null`: none. */
   readonly key: string | null;
-  readonly menu: 'File' | 'View' | 'Go' | 'Capture' | 'Help';
+  readonly menu: 'File' | 'View' | 'Go' | 'Map' | 'Capture' | 'Help';
   /** Done by the shell with a role of Electron's own menu. */
   readonly role?: 'quit' | 'close' | 'zoomIn' | 'zoomOut' | 'resetZoom' | 'togglefullscreen';
 }
@@ -27,6 +27,23 @@ export const COMMANDS = {
   'go.findings': { title: 'Go to Findings', key: 'Alt+4', menu: 'Go' },
   'go.host': { title: 'Go to Host Memory', key: 'Alt+5', menu: 'Go' },
   'go.sources': { title: 'Go to Sources and Rights', key: 'Alt+6', menu: 'Go' },
+  'go.map': { title: 'Go to Page Map', key: 'Alt+7', menu: 'Go' },
+  'map.zoomIn': { title: 'Zoom the Map In', key: null, menu: 'Map' },
+  'map.zoomOut': { title: 'Zoom the Map Out', key: null, menu: 'Map' },
+  'map.fitAll': { title: 'Show All of the Map', key: null, menu: 'Map' },
+  'map.fitSelection': { title: 'Fit the Selected Run', key: null, menu: 'Map' },
+  'map.nextDisconnected': { title: 'Next Disconnected Page', key: null, menu: 'Map' },
+  'map.previousDisconnected': { title: 'Previous Disconnected Page', key: null, menu: 'Map' },
+  'map.nextFinding': { title: 'Next Page of a Buffer with a Finding', key: null, menu: 'Map' },
+  'map.host': { title: 'Map Host Page Frames', key: null, menu: 'Map' },
+  'map.guest': { title: 'Map Guest Memory', key: null, menu: 'Map' },
+  'map.colourResource': { title: 'Colour the Map by Resource', key: null, menu: 'Map' },
+  'map.colourZone': { title: 'Colour the Map by Zone', key: null, menu: 'Map' },
+  'map.colourNode': { title: 'Colour the Map by Node', key: null, menu: 'Map' },
+  'map.colourMigratetype': { title: 'Colour the Map by Migratetype', key: null, menu: 'Map' },
+  'map.colourFolio': { title: 'Colour the Map by Folio Size', key: null, menu: 'Map' },
+  'map.colourAge': { title: 'Colour the Map by Age', key: null, menu: 'Map' },
+  'map.colourBacking': { title: 'Colour the Map by Backing', key: null, menu: 'Map' },
   'capture.pause': { title: 'Pause or Continue', key: 'CmdOrCtrl+P', menu: 'Capture' },
   'capture.refresh': { title: 'Look for Processes Again', key: 'F5', menu: 'Capture' },
   'capture.grant': { title: 'Grant Access to Pages…', key: 'CmdOrCtrl+G', menu: 'Capture' },

@@ -1,6 +1,7 @@
 import { createContext } from 'svelte';
 import type { CommandId } from '../model/commands.ts';
 import type { Navigation } from './state/navigation.svelte.ts';
+import type { PageMapState } from './state/page-map.svelte.ts';
 import type { Prefs } from './state/prefs.svelte.ts';
 import type { Privilege } from './state/privilege.svelte.ts';
 import type { Selection } from './state/selection.svelte.ts';
@@ -15,6 +16,7 @@ export interface App {
   readonly prefs: Prefs;
   /** Narrows the table of resources to a filter expression; missing where there is no filter. */
   readonly filterResources?: (expression: string) => void;
+  readonly pageMap: PageMapState;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
   /** The shell's one line about its runtime, if it has one. */

@@ -99,8 +99,8 @@ function cutRuns({ resources }: Pick<Sample, 'resources'>, space: MapSpace, out:
       // A handful of stretches: zones and holes of a machine, ranges of a backend.
       for (let e = 0; e < list.length; e++) {
         const extent = list[e] as Extent;
-        const low = first > extent.first ? first : extent.first;
-        const high = end < extent.end ? end : extent.end;
+        const low = Math.max(first, extent.first);
+        const high = Math.min(end, extent.end);
         // Also where the place is unknown (NaN).
         if (!(low < high)) continue;
         placed += high - low;
@@ -110,7 +110,7 @@ function cutRuns({ resources }: Pick<Sample, 'resources'>, space: MapSpace, out:
         const to = extent.start + high - extent.first;
         while (from < to) {
           const border = ((from >>> CHUNK_BITS) + 1) * CHUNK_PAGES;
-          const next = border < to ? border : to;
+          const next = Math.min(border, to);
           if (out !== null) {
             out.start[pieces] = from;
             out.count[pieces] = next - from;

@@ -1,20 +1,23 @@
 import { COMMANDS, type CommandId } from '../../model/commands.ts';
 import type { Navigation } from '../state/navigation.svelte.ts';
+import type { PageMapState } from '../state/page-map.svelte.ts';
 import type { Prefs } from '../state/prefs.svelte.ts';
 import type { Privilege } from '../state/privilege.svelte.ts';
 import type { Session } from '../state/session.svelte.ts';
 import { commandOf, type PageCommandId } from './keys.ts';
+import { mapHandlers } from './map-handlers.ts';
 
 export interface CommandStates {
   readonly session: Session;
   readonly privilege: Privilege;
   readonly navigation: Navigation;
   readonly prefs: Prefs;
+  readonly pageMap: PageMapState;
 }
 
 /** What each command does here. The compiler asks for every command of the table that Electron does not do itself. */
 export function commandHandlers(states: CommandStates): Record<PageCommandId, () => void> {
-  const { session, privilege, navigation, prefs } = states;
+  const { session, privilege, navigation, prefs, pageMap } = states;
   return {
     'file.openRecording': () => void session.openRecording(),
     'view.theme': () => prefs.switchTheme(),
@@ -25,6 +28,7 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'go.findings': () => void navigation.go('findings'),
     'go.host': () => void navigation.go('host'),
     'go.sources': () => void navigation.go('sources'),
+    ...mapHandlers(navigation, pageMap),
     'capture.pause': () => session.togglePaused(),
     'capture.refresh': () => session.refreshProcesses(),
     'capture.grant': () => {

@@ -64,6 +64,13 @@ export function clampTop(layout: MapLayout, top: number): number {
   return Math.max(0, Math.min(top, contentHeight(layout) - layout.height));
 }
 
+/** Rows that are in view, and the first of them. */
+export function rowsInView(layout: MapLayout, top: number): { first: number; count: number } {
+  const first = Math.floor(top / layout.cellHeight);
+  const end = Math.min(layout.rows, Math.ceil((top + layout.height) / layout.cellHeight));
+  return { first, count: Math.max(0, end - first) };
+}
+
 /** First page and end of the cell below a point; `null` outside the map. */
 export function cellAt(
   layout: MapLayout,

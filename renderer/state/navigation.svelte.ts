@@ -4,6 +4,7 @@ import { tick } from 'svelte';
 export const VIEWS = [
   { id: 'overview', title: 'Overview', command: 'go.overview' },
   { id: 'resources', title: 'Resources', command: 'go.resources' },
+  { id: 'map', title: 'Page map', command: 'go.map' },
   { id: 'findings', title: 'Findings', command: 'go.findings' },
   { id: 'host', title: 'Host memory', command: 'go.host' },
   { id: 'sources', title: 'Sources and rights', command: 'go.sources' },
@@ -16,6 +17,7 @@ const PLACES = {
   overview: 'overview',
   resources: 'resources',
   runs: 'resources',
+  map: 'map',
   findings: 'findings',
   host: 'host',
   sources: 'sources',

@@ -47,7 +47,10 @@ test('a run that is no more is not selected', () => {
   const selection = new Selection();
   const pages = someResource().pages;
   if (pages === null) throw new Error('no pages');
-  const two = someResource({ inode: 4, pages: { ...pages, runs: [someRun(), someRun({ index: 256, pfn: 999 })] } });
+  const two = someResource({
+    inode: 4,
+    pages: { ...pages, runs: [someRun(), someRun({ index: 256, pfn: 999 })] },
+  });
   selection.observe(fromSnapshot(someSnapshot({ resources: [two] })));
   selection.selectRun(1);
   selection.observe(fromSnapshot(someSnapshot({ resources: [two] })));

@@ -64,6 +64,21 @@ test.each([
   }
 });
 
+test.each([
+  ['light', light],
+  ['dark', dark],
+])('held pages are seen on memory that is not held, and PFNs on their cells, %s', (_, theme) => {
+  const free = theme.get('map-free') ?? '';
+  const cells = [...theme.keys()].filter(name => /^map-(category|ramp|unknown|disconnected)/.test(name));
+  expect(cells).toHaveLength(16);
+  for (const cell of cells) {
+    const colour = theme.get(cell) ?? '';
+    expect(contrast(colour, free), cell).toBeGreaterThanOrEqual(3);
+    const inks = ['map-ink-light', 'map-ink-dark'].map(ink => contrast(theme.get(ink) ?? '', colour));
+    expect(Math.max(...inks), `a PFN on ${cell}`).toBeGreaterThanOrEqual(4.5);
+  }
+});
+
 test('both themes set the same colours', () => {
   expect([...dark.keys()].sort()).toEqual([...light.keys()].sort());
 });
