@@ -26,6 +26,7 @@ export const COMMANDS = {
   'go.runs': { title: 'Go to Page Runs', key: 'Alt+3', menu: 'Go' },
   'go.findings': { title: 'Go to Findings', key: 'Alt+4', menu: 'Go' },
   'go.host': { title: 'Go to Host Memory', key: 'Alt+5', menu: 'Go' },
+  'go.timeline': { title: 'Go to Timeline', key: 'Alt+8', menu: 'Go' },
   'go.sources': { title: 'Go to Sources and Rights', key: 'Alt+6', menu: 'Go' },
   'go.map': { title: 'Go to Page Map', key: 'Alt+7', menu: 'Go' },
   'map.zoomIn': { title: 'Zoom the Map In', key: null, menu: 'Map' },

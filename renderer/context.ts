@@ -1,5 +1,6 @@
 import { createContext } from 'svelte';
 import type { CommandId } from '../model/commands.ts';
+import type { History } from './state/history.svelte.ts';
 import type { Navigation } from './state/navigation.svelte.ts';
 import type { PageMapState } from './state/page-map.svelte.ts';
 import type { Prefs } from './state/prefs.svelte.ts';
@@ -14,6 +15,7 @@ export interface App {
   readonly privilege: Privilege;
   readonly navigation: Navigation;
   readonly prefs: Prefs;
+  readonly history: History;
   /** Narrows the table of resources to a filter expression; missing where there is no filter. */
   readonly filterResources?: (expression: string) => void;
   readonly pageMap: PageMapState;

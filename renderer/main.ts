@@ -4,6 +4,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import { connectPorts } from './shell.ts';
 import { Clock } from './state/clock.svelte.ts';
+import { History } from './state/history.svelte.ts';
 import { Navigation } from './state/navigation.svelte.ts';
 import { Prefs, type PrefsStore } from './state/prefs.svelte.ts';
 import { Privilege } from './state/privilege.svelte.ts';
@@ -40,7 +41,12 @@ const session = new Session(
   clock,
 );
 const navigation = new Navigation();
+const history = new History();
+session.onSample((sample, source, periodMs) => history.observe(sample, source, periodMs));
 
 const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element #app');
-mount(App, { target, props: { shell, transport, clock, prefs, selection, privilege, session, navigation } });
+mount(App, {
+  target,
+  props: { shell, transport, clock, prefs, selection, privilege, session, navigation, history },
+});

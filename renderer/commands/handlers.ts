@@ -27,6 +27,7 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'go.runs': () => void navigation.go('runs'),
     'go.findings': () => void navigation.go('findings'),
     'go.host': () => void navigation.go('host'),
+    'go.timeline': () => void navigation.go('timeline'),
     'go.sources': () => void navigation.go('sources'),
     ...mapHandlers(navigation, pageMap),
     'capture.pause': () => session.togglePaused(),

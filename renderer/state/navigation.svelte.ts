@@ -7,6 +7,7 @@ export const VIEWS = [
   { id: 'map', title: 'Page map', command: 'go.map' },
   { id: 'findings', title: 'Findings', command: 'go.findings' },
   { id: 'host', title: 'Host memory', command: 'go.host' },
+  { id: 'timeline', title: 'Timeline', command: 'go.timeline' },
   { id: 'sources', title: 'Sources and rights', command: 'go.sources' },
 ] as const;
 export type ViewId = (typeof VIEWS)[number]['id'];
@@ -20,6 +21,7 @@ const PLACES = {
   map: 'map',
   findings: 'findings',
   host: 'host',
+  timeline: 'timeline',
   sources: 'sources',
 } as const satisfies Record<string, ViewId | null>;
 export type Place = keyof typeof PLACES;

@@ -14,6 +14,9 @@ export interface Arrived {
   readonly at: number;
 }
 
+/** @param periodMs time between live samples; `null`: a recording has its own */
+export type SampleListener = (sample: Sample, source: 'live' | 'recording', periodMs: number | null) => void;
+
 export interface Progress {
   readonly what: string;
   readonly done: number;
@@ -42,6 +45,7 @@ export class Session {
   #wanted = $state.raw<number | null>(null);
   /** Whether it is known what the start asked for. */
   #opened = false;
+  readonly #sampleListeners = new Set<SampleListener>();
 
   /** @param live `null` where no sampler can ever be reached: a page without a shell */
   constructor(
@@ -111,6 +115,12 @@ export class Session {
     return (
       worthWatching(this.#processes) ?? inOrder(this.#processes).find(({ kind }) => kind === 'qemu') ?? null
     );
+  }
+
+  /** Tells of every sample that is shown, in the order in which they come. Returns what ends it. */
+  onSample(listener: SampleListener): () => void {
+    this.#sampleListeners.add(listener);
+    return () => void this.#sampleListeners.delete(listener);
   }
 
   /** What a start or a second start asked for. */
@@ -268,6 +278,10 @@ export class Session {
   #take(sample: Sample, timing: SampleTiming | null): void {
     this.#selection.observe(sample);
     this.#data = { sample, timing, at: performance.now() };
+    const recorded = this.#mode.kind === 'recording';
+    for (const listener of this.#sampleListeners) {
+      listener(sample, recorded ? 'recording' : 'live', recorded ? null : this.#periodMs);
+    }
     this.#failure = null;
     this.#progress = null;
     this.#clock.tick();

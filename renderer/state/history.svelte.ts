@@ -1,0 +1,146 @@
+import { heldMemory } from '../../model/held.ts';
+import { Lives } from '../../model/history/lives.ts';
+import { type Gap, Series } from '../../model/history/series.ts';
+import type { Sample } from '../../model/run-columns.ts';
+import { summaryOf } from '../text/resource.ts';
+
+/** Quantities of the series beside those of each place, bytes. */
+export const SIZE = 'size';
+export const HELD = 'held';
+/** Gaps that are kept; past it the nearest two become one. */
+const MOST_GAPS = 512;
+/** Times between samples that the usual pace is told from. */
+const PACE_OVER = 9;
+/** A clock that was set back by more than this begins a new history. */
+const SET_BACK_MS = 2000;
+
+/**
+ * What the samples of one process tell together: bytes by place over time, which buffers came and went, and when nothing was read.
+ * Live samples and those of a recording are taken alike, and never mixed.
+ */
+export class History {
+  #of = '';
+  #series = new Series(HELD);
+  #lives = new Lives();
+  #gaps: Gap[] = [];
+  #paces: number[] = [];
+  #samples = 0;
+  #start = Number.NaN;
+  #end = Number.NaN;
+  /** Raised with each sample: what views depend on. */
+  #version = $state(0);
+
+  get series(): Series {
+    void this.#version;
+    return this.#series;
+  }
+  get lives(): Lives {
+    void this.#version;
+    return this.#lives;
+  }
+  get gaps(): readonly Gap[] {
+    void this.#version;
+    return this.#gaps;
+  }
+  /** Samples that were taken in. */
+  get samples(): number {
+    void this.#version;
+    return this.#samples;
+  }
+  /** Time of the first sample, milliseconds since 1970; NaN without one. */
+  get start(): number {
+    void this.#version;
+    return this.#start;
+  }
+  /** Time of the newest sample. */
+  get end(): number {
+    void this.#version;
+    return this.#end;
+  }
+
+  /**
+   * Takes in a sample that is shown. One that is not newer than the last was seen before (a recording that was wound back) and
+   * changes nothing. Another process or source begins anew.
+   * @param periodMs time between samples, where it is known
+   */
+  observe(sample: Sample, source: 'live' | 'recording', periodMs: number | null): void {
+    const { target, takenAt } = sample;
+    const of = `${source} ${target.pid} ${target.startTime}`;
+    const time = Date.parse(takenAt);
+    if (Number.isNaN(time)) return;
+    const setBack = source === 'live' && time < this.#end - SET_BACK_MS;
+    if (of !== this.#of || setBack) this.#begin(of, periodMs);
+    else if (time <= this.#end) return;
+    this.#pace(time);
+    if (this.#samples === 0) this.#start = time;
+    this.#end = time;
+    this.#samples++;
+    this.#series.add(time, quantities(sample));
+    // Where the list of buffers is denied, an empty one says nothing.
+    if (sample.resources.length > 0 || !sample.sources.some(isDenied)) {
+      this.#lives.observe(time, sample.resources, ({ pages }) =>
+        pages === null ? null : summaryOf(pages.runs).disconnected,
+      );
+    }
+    this.#version++;
+  }
+
+  #begin(of: string, periodMs: number | null): void {
+    this.#of = of;
+    this.#series = new Series(HELD);
+    this.#lives = new Lives();
+    this.#gaps = [];
+    this.#paces = periodMs === null ? [] : [periodMs];
+    this.#samples = 0;
+    this.#start = Number.NaN;
+    this.#end = Number.NaN;
+  }
+
+  /** A time much longer than is usual between samples is a gap: a pause, a sample that failed or was left out, a restart. */
+  #pace(time: number): void {
+    if (this.#samples === 0) return;
+    const passed = time - this.#end;
+    const usual = [...this.#paces].sort((a, b) => a - b)[this.#paces.length >> 1];
+    if (usual !== undefined && passed > 1.8 * usual) this.#gap({ from: this.#end, to: time });
+    this.#paces.push(passed);
+    if (this.#paces.length > PACE_OVER) this.#paces.shift();
+  }
+
+  #gap(gap: Gap): void {
+    this.#gaps = [...this.#gaps, gap];
+    if (this.#gaps.length <= MOST_GAPS) return;
+    let nearest = 1;
+    const between = (at: number) => (this.#gaps[at]?.from ?? 0) - (this.#gaps[at - 1]?.to ?? 0);
+    for (let at = 2; at < this.#gaps.length; at++) if (between(at) < between(nearest)) nearest = at;
+    const [a, b] = [this.#gaps[nearest - 1], this.#gaps[nearest]];
+    if (a && b) this.#gaps.splice(nearest - 1, 2, { from: a.from, to: b.to });
+  }
+}
+
+const isDenied = ({ name, state }: Sample['sources'][number]): boolean =>
+  name === 'maps' && state === 'denied';
+
+/** Name of the quantity of a place, and the place that a name stands for. */
+export const placeKey = (node: number | null, zone: string | null): string => JSON.stringify([node, zone]);
+export const placeOf = (key: string): { node: number | null; zone: string | null } => {
+  const [node, zone] = JSON.parse(key) as [number | null, string | null];
+  return { node, zone };
+};
+
+/** Bytes of the buffers, and of the distinct pages that they hold, all and by place; unknown where any buffer was not read. */
+function quantities(sample: Sample): Map<string, number> {
+  const { resources, host } = sample;
+  const held = heldMemory(sample);
+  const size = resources.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? Number.NaN), 0);
+  const denied = resources.length === 0 && sample.sources.some(isDenied);
+  const values = new Map([
+    [SIZE, denied ? Number.NaN : size],
+    [HELD, denied || held.unread > 0 ? Number.NaN : held.pages * host.pageSize],
+  ]);
+  if (held.unread > 0) return values;
+  for (const { node, zone, pages } of held.groups) {
+    const key = placeKey(node, zone);
+    values.set(key, (values.get(key) ?? 0) + pages * host.pageSize);
+  }
+  return values;
+}
