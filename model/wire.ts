@@ -268,6 +268,7 @@ const EVENTS: Readonly<Record<SamplerEvent['type'], true>> = {
   progress: true,
   failed: true,
   privilege: true,
+  recording: true,
 };
 
 /** A message as far as whoever takes it apart must rely on it. */
