@@ -2,6 +2,7 @@ import { basename, relative } from 'node:path';
 import type { PrivilegeLevel } from '../model/contract.ts';
 import type { ProcessList } from '../model/process-list.ts';
 import type { Reading } from '../model/reading.ts';
+import { toSnapshot } from '../model/run-columns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { printable } from '../model/text.ts';
 import { type HostAccess, openHost } from '../sampler/access.ts';
@@ -89,6 +90,7 @@ interface SnapshotOptions extends OutputOptions {
   readonly pid?: number;
   readonly name?: string;
   readonly resource?: number;
+  readonly filter?: string;
   readonly runs: number;
   readonly grant?: PrivilegeLevel;
 }
@@ -98,21 +100,33 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
   if (pid === undefined) {
     throw new CliError('which process? Give --pid or --name; pinscope list shows them', EXIT.usage);
   }
+  // Before anything is read, and before anybody is asked for a password.
+  const filter = options.filter === undefined ? null : (await import('./filter.ts')).filterOf(options.filter);
   const access = host();
   const sampler = new Sampler(access);
   let startTime: bigint | undefined;
   const run = () =>
     show(options, async progress => {
-      const snapshot = taken(await sampler.snapshot(pid, startTime, progress?.update), pid);
-      startTime = BigInt(snapshot.target.startTime);
+      const sample = taken(await sampler.sample(pid, startTime, progress?.update), pid);
+      startTime = BigInt(sample.target.startTime);
       const { resource } = options;
-      if (resource !== undefined && !snapshot.resources.some(({ inode }) => inode === resource)) {
+      if (resource !== undefined && !sample.resources.some(({ inode }) => inode === resource)) {
         throw new CliError(`process ${pid} holds no dma-buf ${resource} that we can see`, EXIT.noProcess);
       }
-      if (options.json) return json(only(snapshot, resource), options);
+      const chosen = filter === null ? null : filter(sample);
+      const snapshot = toSnapshot(chosen?.sample ?? sample);
+      if (options.json) {
+        // Findings stay whole: a filter chooses dma-bufs.
+        const kept = chosen ? { filter: chosen.json, ...snapshot, findings: sample.findings } : snapshot;
+        return json(only(kept, resource), options);
+      }
       const { snapshotText } = await import('./text/snapshot.ts');
       const { colours } = await import('./text/colours.ts');
-      return snapshotText(snapshot, colours, { runs: options.runs, resource: resource ?? null });
+      return snapshotText(snapshot, colours, {
+        runs: options.runs,
+        resource: resource ?? null,
+        filter: chosen?.result ?? null,
+      });
     });
   try {
     if (options.grant === undefined) return await run();
@@ -137,7 +151,7 @@ const only = (snapshot: Snapshot, inode: number | undefined): Snapshot =>
     ? snapshot
     : { ...snapshot, resources: snapshot.resources.filter(resource => resource.inode === inode) };
 
-function taken(reading: Reading<Snapshot>, pid: number): Snapshot {
+function taken<T>(reading: Reading<T>, pid: number): T {
   switch (reading.state) {
     case 'ok':
     case 'stale':

@@ -23,6 +23,8 @@ export class CliError extends Error {
   constructor(
     message: string,
     readonly code: number,
+    /** Lines below the sentence that show where; printable. */
+    readonly below: readonly string[] = [],
   ) {
     super(message);
   }

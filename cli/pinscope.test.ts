@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { FIELDS } from '../model/filter/fields.ts';
 import { evaluate } from '../model/hazards/index.ts';
 import type { ProcessList } from '../model/process-list.ts';
 import { fromSnapshot } from '../model/run-columns.ts';
@@ -60,6 +61,11 @@ describe('help', () => {
       expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
     }
   });
+  test('snapshot --help tells of filters, with every field of them', () => {
+    const { stdout } = run('snapshot', '--help');
+    const [, list = ''] = /Fields are ([^.]*)\./.exec(stdout) ?? [];
+    expect(list.split(/,\s+/)).toEqual(FIELDS.map(({ id }) => id));
+  });
   test('--version is that of the package', () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     expect(run('--version')).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
@@ -84,6 +90,11 @@ describe('wrong usage ends with 2 and a sentence', () => {
     [['snapshot', '--pid', '1e3'], /whole number/],
     [['snapshot', '--pid', '1', '--name', 'x'], /cannot be used with/],
     [['snapshot', '--pid', '1', '--runs', 'many'], /whole number/],
+    [
+      ['snapshot', '--pid', '1', '--filter', 'zone = x'],
+      /^pinscope: --filter: .*==\?\n {2}zone = x\n {7}\^\n$/,
+    ],
+    [['snapshot', '--pid', '1', '--filter', 'x', '--resource', '1'], /cannot be used with/],
     [['sources', '--watch'], /unknown option '--watch'/],
   ])('%j', (args, words) => {
     const { status, stdout, stderr } = run(...args);
@@ -194,6 +205,12 @@ test('snapshot of a process without dma-bufs, as text and as JSON', async () => 
     const json = run('snapshot', '--pid', String(pid), '--json');
     expect(json.status).toBe(0);
     expect(JSON.parse(json.stdout)).toMatchObject({ schema: 'pinscope.snapshot/1', target: { pid } });
+    const filtered = run('snapshot', '--pid', String(pid), '--json', '--filter', 'zone == Movable');
+    expect(filtered.status).toBe(0);
+    expect(JSON.parse(filtered.stdout)).toMatchObject({
+      schema: 'pinscope.snapshot/1',
+      filter: { text: 'zone == Movable', shown: 0, of: 0, undecided: 0 },
+    });
   });
 });
 

@@ -54,6 +54,12 @@ program
   )
   .addOption(new Option('-r, --resource <inode>', 'only this dma-buf, in detail').argParser(nonNegative))
   .addOption(
+    new Option(
+      '-f, --filter <expression>',
+      'only dma-bufs that it holds for: “zone == Movable && age > 10s”',
+    ).conflicts('resource'),
+  )
+  .addOption(
     new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12),
   )
   .addOption(
@@ -69,6 +75,10 @@ program
 A dma-buf is named by its inode. Its pages need kernel memory; buffers, sizes, holders and ages do
 not. --grant gives it to an ordinary user while the command runs, by the broker: a small program
 that opens files and nothing else (pinscope broker --help).
+Filters: size >= 8MiB && !(backing == connected); node != 0 or weston; pfn == 0x10000..0x17fff.
+Fields are inode, name, exporter, size, pages, holds, folios, pins, refs, age, zone, node,
+migratetype, folio, backing, pfn, gpa, ram, holder, pid, device, attached, mapped, resource,
+scanout, severity, rule. What was not read decides nothing and is counted. docs/FILTER.md has all.
 Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.snapshot/1).
 `,
   )
@@ -159,7 +169,8 @@ program.parseAsync().catch((error: unknown) => {
     // Commander has printed its message.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   } else if (error instanceof CliError) {
-    process.stderr.write(`pinscope: ${printable(error.message)}\n`);
+    const lines = [`pinscope: ${printable(error.message)}`, ...error.below];
+    process.stderr.write(`${lines.join('\n')}\n`);
     process.exitCode = error.code;
   } else {
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -3,6 +3,7 @@ import type { PageRun, Resource, Snapshot, SourceState } from '../../model/snaps
 import { printable } from '../../model/text.ts';
 import { hex } from '../../model/units.ts';
 import type { Colours } from './colours.ts';
+import { type FilterResult, filterLines } from './filter.ts';
 import { findingLines } from './findings.ts';
 import { table, WIDTH } from './table.ts';
 import { shorten, widthOf, wrap } from './width.ts';
@@ -12,6 +13,8 @@ export interface SnapshotTextOptions {
   readonly runs: number;
   /** Only this resource, in detail. */
   readonly resource: number | null;
+  /** The filter that chose the resources; without it they are all. */
+  readonly filter?: FilterResult | null;
 }
 
 /** Up to so many resources are shown in detail unasked. */
@@ -20,10 +23,12 @@ const DETAILED = 4;
 /** The snapshot for a person, at most 100 columns. What could not be read is named at the end, with what would grant it. */
 export function snapshotText(snapshot: Snapshot, colours: Colours, options: SnapshotTextOptions): string {
   const { resources } = snapshot;
+  const filter = options.filter ?? null;
   const lines = [...targetLines(snapshot, colours), ''];
-  if (resources.length === 0) {
+  if (filter) lines.push(...filterLines(filter, colours));
+  if (filter ? filter.of === 0 : resources.length === 0) {
     lines.push(noResources(snapshot));
-  } else {
+  } else if (resources.length > 0) {
     if (resources.length > 1) lines.push(...totals(resources, colours));
     const [heading = '', ...rows] = resourceTable(snapshot);
     lines.push(colours.bold(heading), ...rows.map((row, i) => paintRow(row, resources[i], colours)));
