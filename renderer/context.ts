@@ -1,5 +1,6 @@
 import { createContext } from 'svelte';
 import type { CommandId } from '../model/commands.ts';
+import type { Shell } from './shell.ts';
 import type { History } from './state/history.svelte.ts';
 import type { Navigation } from './state/navigation.svelte.ts';
 import type { PageMapState } from './state/page-map.svelte.ts';
@@ -21,6 +22,8 @@ export interface App {
   readonly pageMap: PageMapState;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
+  /** What opened the page; `null`: nothing did, so commands with a role of Electron's are nobody's. */
+  readonly shell: Shell['kind'] | null;
   /** The shell's one line about its runtime, if it has one. */
   readonly runtimeNotice: () => string | null;
 }

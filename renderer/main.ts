@@ -2,7 +2,7 @@ import { mount } from 'svelte';
 import App from './App.svelte';
 import './styles/tokens.css';
 import './styles/base.css';
-import { connectPorts } from './shell.ts';
+import { findShell } from './shell.ts';
 import { Clock } from './state/clock.svelte.ts';
 import { History } from './state/history.svelte.ts';
 import { Navigation } from './state/navigation.svelte.ts';
@@ -11,7 +11,6 @@ import { Privilege } from './state/privilege.svelte.ts';
 import { Selection } from './state/selection.svelte.ts';
 import { Session } from './state/session.svelte.ts';
 import { applyTheme } from './state/theme.ts';
-import { PortTransport } from './transport/port.ts';
 import { loadRecording, ReplayTransport } from './transport/replay.ts';
 
 /** Reading the property already throws where the user or the shell forbids storage. */
@@ -23,9 +22,8 @@ function prefsStore(): PrefsStore | null {
   }
 }
 
-const shell = window.pinscope ?? null;
-const transport = shell === null ? null : new PortTransport();
-if (transport !== null) connectPorts(window, transport);
+const shell = findShell(window);
+const transport = shell?.transport ?? null;
 
 const prefs = new Prefs(prefsStore());
 prefs.followSystem(matchMedia('(prefers-color-scheme: dark)'));
@@ -33,7 +31,7 @@ applyTheme(document.documentElement, prefs);
 
 const clock = new Clock();
 const selection = new Selection();
-const privilege = new Privilege(transport);
+const privilege = new Privilege(transport, shell?.kind !== 'browser');
 const session = new Session(
   transport,
   async () => new ReplayTransport(await loadRecording()),
@@ -48,5 +46,5 @@ const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element #app');
 mount(App, {
   target,
-  props: { shell, transport, clock, prefs, selection, privilege, session, navigation, history },
+  props: { shell, clock, prefs, selection, privilege, session, navigation, history },
 });

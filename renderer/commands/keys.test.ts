@@ -54,3 +54,36 @@ test('keys are shown as they are pressed', () => {
   expect(titleWithKey('capture.revoke')).toBe('Give Access Back');
   expect(byMenu().flatMap(({ commands }) => commands)).toHaveLength(definitions.length);
 });
+
+test('no command of the page has a key that browsers keep from pages', () => {
+  // Chromium's and Firefox's own: tabs, windows, the end of the program.
+  const kept = [
+    'n',
+    't',
+    'w',
+    'q',
+    'shift+n',
+    'shift+t',
+    'shift+w',
+    'shift+p',
+    'shift+q',
+    'tab',
+    'shift+tab',
+  ];
+  const keys = [
+    ...kept.map(key => `cmdorctrl+${key}`),
+    'cmdorctrl+pageup',
+    'cmdorctrl+pagedown',
+    'alt+f4',
+    'alt+tab',
+  ];
+  for (const [id, { key, role }] of definitions) {
+    if (role === undefined && key !== null) expect(keys, id).not.toContain(key.toLowerCase());
+  }
+});
+
+test('without Electron, what it does itself is not offered', () => {
+  const offered = byMenu(false).flatMap(({ commands }) => commands.map(({ id }) => id));
+  expect(offered).toEqual(definitions.flatMap(([id, { role }]) => (role === undefined ? [id] : [])));
+  expect(byMenu(false).every(({ commands }) => commands.length > 0)).toBe(true);
+});

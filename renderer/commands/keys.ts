@@ -42,13 +42,15 @@ export function titleWithKey(id: CommandId): string {
   return key === '' ? COMMANDS[id].title : `${COMMANDS[id].title} (${key})`;
 }
 
-/** All commands by menu, for the help. */
-export function byMenu(): { menu: string; commands: { id: CommandId; title: string; key: string }[] }[] {
+/** All commands by menu, for the help. @param roles whether there is an Electron to do those with a role */
+export function byMenu(
+  roles = true,
+): { menu: string; commands: { id: CommandId; title: string; key: string }[] }[] {
   const menus = [...new Set(table.map(([, { menu }]) => menu))];
   return menus.map(menu => ({
     menu,
     commands: table
-      .filter(([, definition]) => definition.menu === menu)
+      .filter(([, { menu: of, role }]) => of === menu && (roles || role === undefined))
       .map(([id, { title }]) => ({ id, title, key: keyText(id) })),
   }));
 }

@@ -7,7 +7,11 @@ export class Privilege {
   #error = $state.raw<string | null>(null);
   readonly #transport: Transport | null;
 
-  constructor(transport: Transport | null) {
+  readonly #askable: boolean;
+
+  /** @param askable whether this page can ask at all: who sits before a browser may be elsewhere */
+  constructor(transport: Transport | null, askable = true) {
+    this.#askable = askable;
     this.#transport = transport;
     transport?.onEvent(event => {
       if (event.type === 'hello' || event.type === 'privilege') this.#state = event.privilege;
@@ -27,6 +31,7 @@ export class Privilege {
   /** Whether asking for more makes sense now. */
   get canAsk(): boolean {
     const state = this.#state;
+    if (!this.#askable) return false;
     return state?.state === 'ungranted' || (state?.state === 'granted' && state.level === 'pages');
   }
 

@@ -60,7 +60,7 @@ export function privilegeText(state: PrivilegeState | null): PrivilegeText {
       const whose = state.target === null ? '' : ` of process ${state.target.pid}`;
       return {
         short: state.level === 'pages' ? 'Process pages granted' : 'Kernel memory granted',
-        sentence: `Granted: ${what.toLowerCase()}${state.level === 'pages' ? whose : ''}. Files are opened by pinscope-broker, pid ${state.brokerPid}, until you give access back or close the window.`,
+        sentence: `Granted: ${what.toLowerCase()}${state.level === 'pages' ? whose : ''}. Files are opened by pinscope-broker, pid ${state.brokerPid}, until you give access back or Pinscope ends.`,
         tone: 'ok',
       };
     }

@@ -148,6 +148,6 @@ test.each([
   expect(await asked).toBeInstanceOf(TransportClosed);
   expect(transport.state).toMatchObject({
     state: 'closed',
-    detail: expect.stringMatching(/could not be read: a message/),
+    detail: expect.stringMatching(/^What the sampler said could not be read: a message/),
   });
 });

@@ -69,7 +69,9 @@ export class PortTransport implements Transport {
       event = this.#calls.receive(decodeMessage(data));
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.fail(`what the sampler said could not be read: ${error.message}`);
+      this.fail(
+        `What the sampler said could not be read: ${error.message}. Close the window and start Pinscope again.`,
+      );
       return;
     }
     if (event !== null) this.#events.tell(event);

@@ -4,6 +4,8 @@ import type { SamplerEvent, SamplerService } from '../../model/contract.ts';
 export type TransportState =
   /** No sampler yet, or a new one is on its way. */
   | { readonly state: 'waiting' }
+  /** It went away, and is being tried again. */
+  | { readonly state: 'lost'; readonly detail: string }
   | { readonly state: 'open' }
   | { readonly state: 'closed'; readonly detail: string };
 
