@@ -1,4 +1,4 @@
-// npm start, after set-up: the window where there can be one, else the terminal program. Words after -- reach either.
+// npm start, after set-up: the window where there can be one, else the same console in a browser. Words after -- reach either.
 // `npm start -- list` and other commands of the terminal program go there straight.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -20,21 +20,22 @@ async function terminal(args) {
   await import(pathToFileURL(program).href);
 }
 
-/** The window's words, as the terminal program's that shows the same. */
-function asTerminalWords() {
-  return words.length === 0 ? ['start'] : ['snapshot', ...words, '--watch'];
+/** The console in a browser, with the window's words: the server says the address, and how it is reached over SSH. */
+async function browser(why) {
+  say(`${why}, so this is the console in a browser; npm start -- list is the terminal program`);
+  await terminal(['serve', ...words]);
 }
 
 /** Why no window can be opened, with what would change that; null where one can. */
 function whyNoWindow() {
   if (process.getuid?.() === 0) {
-    return 'a window does not run as root, so this is the terminal program; for the window run npm start as an ordinary user';
+    return 'a window does not run as root (as an ordinary user, npm start opens it)';
   }
   if (!process.env.WAYLAND_DISPLAY && !process.env.DISPLAY) {
-    return 'there is no display, so this is the terminal program; for the window run npm start in a desktop session, or set DISPLAY or WAYLAND_DISPLAY';
+    return 'there is no display (in a desktop session, or with DISPLAY or WAYLAND_DISPLAY set, npm start opens the window)';
   }
   if (!existsSync(join(root, 'dist', 'electron', 'main.cjs'))) {
-    return 'dist/electron/main.cjs is not there, so this is the terminal program; npm run setup makes it';
+    return 'dist/electron/main.cjs is not there (npm run setup makes it)';
   }
   return null;
 }
@@ -57,7 +58,7 @@ function openWindow(runtime) {
   child.on('exit', (code, signal) => {
     if (signal === 'SIGTRAP' && spawnSync('unshare', ['--user', '--map-root-user', 'true']).status !== 0) {
       say(
-        'the window needs user namespaces for its sandbox, which this system refuses (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); npm start -- list is the terminal program',
+        'the window needs user namespaces for its sandbox, which this system refuses (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); npm start -- serve is the console in a browser, npm start -- list the terminal program',
       );
     }
     process.exitCode = code ?? 128 + constants.signals[signal];
@@ -69,15 +70,13 @@ const why = forTerminal ? null : whyNoWindow();
 if (forTerminal) {
   await terminal(words);
 } else if (why !== null) {
-  say(why);
-  await terminal(asTerminalWords());
+  await browser(why);
 } else {
   let runtime;
   try {
     runtime = findRuntime({ allowDownload: true });
   } catch (error) {
-    say(`no window, so this is the terminal program: ${error.message}`);
+    await browser(`no window can be had (${error.message.replace(/\.$/, '')})`);
   }
   if (runtime) openWindow(runtime);
-  else await terminal(asTerminalWords());
 }

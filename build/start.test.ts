@@ -59,6 +59,9 @@ beforeEach(() => {
 const user = isRoot ? { uid: 65534, gid: 65534 } : {};
 const allowed = spawnSync(process.execPath, ['-v'], user).status === 0;
 
+/** How a start without a window goes on. */
+const BROWSER = 'so this is the console in a browser; npm start -- list is the terminal program';
+
 interface Options {
   readonly env?: NodeJS.ProcessEnv;
   readonly root?: boolean;
@@ -148,13 +151,13 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
   });
 
   test.each([
-    [[], 'terminal start\n'],
-    [['--pid', '12'], 'terminal snapshot --pid 12 --watch\n'],
-  ])('no display: the terminal program, and why (%j)', (words, stdout) => {
+    [[], 'terminal serve\n'],
+    [['--pid', '12'], 'terminal serve --pid 12\n'],
+  ])('no display: the console in a browser, and why (%j)', (words, stdout) => {
     const { status, stdout: printed, stderr } = start(words, { env: { DISPLAY: '' } });
     expect({ status, printed }).toEqual({ status: 0, printed: stdout });
     expect(stderr).toBe(
-      'pinscope: there is no display, so this is the terminal program; for the window run npm start in a desktop session, or set DISPLAY or WAYLAND_DISPLAY\n',
+      `pinscope: there is no display (in a desktop session, or with DISPLAY or WAYLAND_DISPLAY set, npm start opens the window), ${BROWSER}\n`,
     );
   });
 
@@ -162,17 +165,16 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
     rmSync(window);
     expect(start([])).toEqual({
       status: 0,
-      stdout: 'terminal start\n',
-      stderr:
-        'pinscope: dist/electron/main.cjs is not there, so this is the terminal program; npm run setup makes it\n',
+      stdout: 'terminal serve\n',
+      stderr: `pinscope: dist/electron/main.cjs is not there (npm run setup makes it), ${BROWSER}\n`,
     });
   });
 
   test('no runtime', () => {
     const { stdout, stderr } = start([], { env: { PINSCOPE_ELECTRON: '/nonexistent' } });
-    expect(stdout).toBe('terminal start\n');
+    expect(stdout).toBe('terminal serve\n');
     expect(stderr).toMatch(
-      /^pinscope: no window, so this is the terminal program: PINSCOPE_ELECTRON is \/nonexistent, .*\n$/,
+      /^pinscope: no window can be had \(PINSCOPE_ELECTRON is \/nonexistent, .*[^.]\), so this is the console in a browser; .*\n$/,
     );
   });
 
@@ -184,11 +186,10 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
   );
 });
 
-test.skipIf(lacks('root', isRoot))('root gets the terminal program, and why', () => {
+test.skipIf(lacks('root', isRoot))('root gets the console in a browser, and why', () => {
   expect(start([], { root: true })).toEqual({
     status: 0,
-    stdout: 'terminal start\n',
-    stderr:
-      'pinscope: a window does not run as root, so this is the terminal program; for the window run npm start as an ordinary user\n',
+    stdout: 'terminal serve\n',
+    stderr: `pinscope: a window does not run as root (as an ordinary user, npm start opens it), ${BROWSER}\n`,
   });
 });

@@ -70,7 +70,7 @@ describe('pinscope serve', () => {
     const page = openSocket(url);
     await once(page, 'open');
     child.kill('SIGINT');
-    expect(await once(page, 'close')).toEqual([1001, Buffer.from('pinscope serve has ended')]);
+    expect(await once(page, 'close')).toEqual([1001, Buffer.from('the server was stopped')]);
     expect(await once(child, 'exit')).toEqual([0, null]);
     expect(stdout()).toBe(`${url}\n`);
     // Nothing of a request is logged.

@@ -72,7 +72,7 @@ export class Sockets {
   /** Says goodbye to all, and waits for nobody. */
   close(): void {
     for (const page of this.outboxes.keys()) {
-      page.close(CLOSE.goingAway, 'pinscope serve has ended');
+      page.close(CLOSE.goingAway, 'the server was stopped');
       // A page that does not answer must not keep the program.
       setTimeout(() => page.terminate(), 500).unref();
     }

@@ -111,12 +111,12 @@ describe('a connection that is lost', () => {
     await transport.start();
     await greeted();
     const asked = settled(transport.call('listProcesses'));
-    server.sockets[0]?.close(1001, 'pinscope serve has ended');
+    server.sockets[0]?.close(1001, 'the server was stopped');
     expect(await asked).toBeInstanceOf(TransportClosed);
     await greeted(2);
     expect(states).toEqual([
       { state: 'open' },
-      { state: 'lost', detail: 'pinscope serve has ended' },
+      { state: 'lost', detail: 'the server was stopped' },
       { state: 'open' },
     ]);
   });

@@ -91,7 +91,7 @@ export class SocketTransport implements Transport {
       });
       text = await response.text();
     } catch {
-      this.#lose('pinscope serve does not answer: it has ended, or the way to its machine is cut');
+      this.#lose('the server does not answer: pinscope serve has ended, or the way to its machine is cut');
       return;
     }
     if (this.#state.state === 'closed') return;
@@ -122,7 +122,7 @@ export class SocketTransport implements Transport {
       if (ours()) this.#receive(data);
     };
     socket.onclose = ({ reason }: CloseEvent) => {
-      if (ours()) this.#lose(reason === '' ? 'the connection to pinscope serve was lost' : reason);
+      if (ours()) this.#lose(reason === '' ? 'the connection to the server was lost' : reason);
     };
   }
 

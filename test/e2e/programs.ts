@@ -14,6 +14,10 @@ export const HARDENED = join(checkout, 'dist/linux-unpacked/pinscope');
 export const DRIVABLE = join(checkout, 'dist/e2e-unpacked/pinscope');
 /** The binary that a launcher starts. */
 export const binaryOf = (program: string): string => `${program}-window`;
+/** The terminal program. */
+export const TERMINAL = join(checkout, 'dist/cli/pinscope.js');
+/** Debian's browser. */
+export const CHROMIUM = '/usr/bin/chromium';
 export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImage`);
 
 /** A folder that is gone after the running test. */

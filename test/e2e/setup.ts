@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { isRoot } from '../need.ts';
-import { APPIMAGE, DRIVABLE, HARDENED } from './programs.ts';
+import { APPIMAGE, CHROMIUM, DRIVABLE, HARDENED } from './programs.ts';
 
 /** Once before all files: says what is missing, and makes a display where there is none. Returns what ends it. */
 export default async function setup(): Promise<() => Promise<void>> {
@@ -17,6 +17,11 @@ export default async function setup(): Promise<() => Promise<void>> {
         `${program} is not built: run npm run test:e2e, or npm run package -- --e2e --appimage.`,
       );
     }
+  }
+  if (!existsSync(CHROMIUM)) {
+    throw new Error(
+      `${CHROMIUM} is missing, for the console in a browser: install the package chromium (sudo apt install chromium).`,
+    );
   }
   if (process.env.DISPLAY) return async () => {};
   const xvfb = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '1600x1000x24', '-nolisten', 'tcp'], {
