@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import recordedSnapshot from '../model/recorded-snapshot.json';
 import { CONNECTED, DISCONNECTED, type RunColumns, type Sample, UNKNOWN } from '../model/run-columns.ts';
 import type { Finding, MemoryBlockState, Snapshot, ZoneState } from '../model/snapshot.ts';
 import { hex } from '../model/units.ts';
@@ -51,9 +51,7 @@ export function syntheticSample({
   pagesPerRun: pages,
   unread = 0,
 }: SyntheticSize): Sample {
-  const recorded = JSON.parse(
-    readFileSync(new URL('../model/recorded-snapshot.json', import.meta.url), 'utf8'),
-  ) as Snapshot;
+  const recorded = recordedSnapshot as unknown as Snapshot;
   const now = Date.parse(recorded.takenAt);
   const [ram] = recorded.target.ram ?? [];
   const example = recorded.findings.find(({ rule }) => rule === 'disconnected');

@@ -80,14 +80,11 @@ export class PageMapModel {
 
   /** The map of a sample; parts of the map before are taken over where they are the same. `null`: guest RAM is not known. */
   static of(sample: Sample, options: MapOptions, before: PageMapModel | null): PageMapModel | null {
-    const made = options.space === 'host' ? hostSpace(sample) : guestSpace(sample);
-    if (made === null) return null;
-    const space = before !== null && sameSpace(before.space, made) ? before.space : made;
-    const places =
-      before !== null &&
-      before.space === space &&
-      (before.sample === sample || samePlaces(before.sample, sample, space.kind));
-    const index = places ? before.index : heldIndex(sample, space);
+    const found = placesOf(sample, options.space, before, false);
+    if (found === null) return null;
+    // A page that is held where no memory should be is drawn where it is, whatever room that takes.
+    const lost = options.space === 'host' && found.index.unplaced > 0;
+    const { space, index } = (lost ? placesOf(sample, options.space, before, true) : null) ?? found;
     const classes = keptClasses(sample, options.mode, before);
     const flags = flagsOf(sample, options.shown);
     const hidden = Uint8Array.from(classes.classes, ({ key }) => (options.hidden.has(key) ? 1 : 0));
@@ -150,6 +147,22 @@ export class PageMapModel {
       hidden: this.hidden,
     };
   }
+}
+
+/** Space and index of a sample, those of the map before where they are the same. */
+function placesOf(
+  sample: Sample,
+  kind: SpaceKind,
+  before: PageMapModel | null,
+  whole: boolean,
+): { space: MapSpace; index: HeldIndex } | null {
+  const made = kind === 'host' ? hostSpace(sample, whole) : guestSpace(sample);
+  if (made === null) return null;
+  if (before === null || !sameSpace(before.space, made))
+    return { space: made, index: heldIndex(sample, made) };
+  const { space, index } = before;
+  const same = before.sample === sample || samePlaces(before.sample, sample, kind);
+  return { space, index: same ? index : heldIndex(sample, space) };
 }
 
 function keptClasses(sample: Sample, mode: ColourMode, before: PageMapModel | null): Classes {

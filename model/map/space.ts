@@ -1,4 +1,4 @@
-import { formatBytes } from '../format.ts';
+import { formatBytes, plural } from '../format.ts';
 import type { Sample } from '../run-columns.ts';
 import type { MemoryBlockState, RamBackend, ZoneState } from '../snapshot.ts';
 import { printable } from '../text.ts';
@@ -41,7 +41,7 @@ export interface MapRegion {
   readonly detail: string;
 }
 
-/** A line of pages from left to right and top to bottom, with holes; positions are congruent to addresses modulo 1 GiB or a block. */
+/** A line of pages from left to right and top to bottom, with holes; positions keep the alignment of addresses. */
 export interface MapSpace {
   readonly kind: SpaceKind;
   /** Positions, all segments together. */
@@ -53,14 +53,19 @@ export interface MapSpace {
   readonly blockPages: number | null;
 }
 
-/** Holes longer than this many pages are drawn shorter. */
-const LONG_HOLE = 2 ** 19;
-/** What a hole is shortened by: multiples of 1 GiB keep everything aligned that is aligned to less. */
-const HOLE_STEP = 2 ** 18;
 /** Positions are 32-bit numbers in the index. What does not fit (16 TiB of memory) has no place on the map. */
 const MOST_PAGES = 2 ** 32 - 4096;
 
 type Part = Omit<MapSegment, 'start' | 'pages' | 'real'>;
+
+/**
+ * What long holes are shortened by: multiples of it keep everything aligned that is aligned to less. A 16th of the memory, so
+ * that holes do not take the screen; at least 2 MiB and what `least` says; at most 1 GiB.
+ */
+function stepOf(memory: number, least: number): number {
+  const share = 2 ** Math.floor(Math.log2(Math.max(1, memory / 16)));
+  return Math.max(512, least, Math.min(2 ** 18, share));
+}
 
 /** Puts segments after one another, joins those that are alike, shortens long holes. */
 class Line {
@@ -85,7 +90,7 @@ class Line {
   }
 
   #push(real: number, part: Part): void {
-    const shorter = part.presence === 'hole' && real > LONG_HOLE + this.step;
+    const shorter = part.presence === 'hole' && real >= 3 * this.step;
     const wanted = shorter ? (real % this.step) + this.step : real;
     const pages = Math.min(wanted, MOST_PAGES - this.pages);
     if (pages <= 0) return;
@@ -128,8 +133,9 @@ function placed(
 /**
  * The machine's page frames, from PFN 0 to the end of the last zone or memory block. Presence is known by memory block
  * (/sys/devices/system/memory); a zone whose `present` pages are fewer than it spans has holes inside blocks too, which nobody places.
+ * @param whole no hole is drawn shorter, and it reaches to the last held page: for pages that are held where no memory should be
  */
-export function hostSpace(sample: Pick<Sample, 'host' | 'resources'>): MapSpace {
+export function hostSpace(sample: Pick<Sample, 'host' | 'resources'>, whole = false): MapSpace {
   const { host } = sample;
   const blockPages = host.memoryBlockBytes === null ? null : host.memoryBlockBytes / host.pageSize;
   const zones = (host.zones ?? []).flatMap(zone =>
@@ -144,9 +150,13 @@ export function hostSpace(sample: Pick<Sample, 'host' | 'resources'>): MapSpace 
           .map(block => ({ block, first: block.startPfn, end: block.startPfn + blockPages }))
           .sort((a, b) => a.first - b.first);
   const known = [...zones, ...(blocks ?? [])];
-  const end = known.length > 0 ? Math.max(...known.map(span => span.end)) : heldEnd(sample);
+  const heldTo = known.length === 0 || whole ? heldEnd(sample) : 0;
+  const end = Math.max(heldTo, ...known.map(span => span.end));
   const cuts = [...new Set([0, end, ...known.flatMap(span => [span.first, span.end])])].sort((a, b) => a - b);
-  const line = new Line(Math.max(HOLE_STEP, blockPages ?? 0));
+  const memory = host.memoryBlocks?.length
+    ? host.memoryBlocks.length * (blockPages ?? 0)
+    : zones.reduce((sum, { zone }) => sum + zone.presentPages, 0);
+  const line = new Line(whole ? Number.POSITIVE_INFINITY : stepOf(memory, blockPages ?? 0));
   let at = 0;
   for (let i = 0; i + 1 < cuts.length; i++) {
     const [first = 0, next = 0] = [cuts[i], cuts[i + 1]];
@@ -164,19 +174,23 @@ export function hostSpace(sample: Pick<Sample, 'host' | 'resources'>): MapSpace 
     kind: 'host',
     pages: line.pages,
     segments: line.segments,
-    regions: placed(line.segments, zones.map(nameOfZone)),
+    regions: placed(
+      line.segments,
+      zones.map(({ zone }, i) => nameOfZone(zone, pagesOf(line.segments, i))),
+    ),
     blockPages,
   };
 }
 
-function nameOfZone({ zone }: { readonly zone: ZoneState }): { label: string; detail: string } {
-  const missing = zone.spannedPages - zone.presentPages;
+const pagesOf = (segments: readonly MapSegment[], region: number): number =>
+  segments.reduce((sum, segment) => (segment.region === region ? sum + segment.pages : sum), 0);
+
+/** @param drawn pages of the zone that are drawn as memory, or as unknown */
+function nameOfZone(zone: ZoneState, drawn: number): { label: string; detail: string } {
+  const missing = drawn - zone.presentPages;
   return {
     label: `${printable(zone.zone)}, node ${zone.node}`,
-    detail:
-      missing > 0
-        ? `${missing} of the ${zone.spannedPages} pages that it spans are no memory; holes inside memory blocks are not placed.`
-        : '',
+    detail: missing > 0 ? `${plural(missing, 'page')} of them no memory: which is not told.` : '',
   };
 }
 
@@ -216,19 +230,23 @@ function heldEnd({ resources }: Pick<Sample, 'resources'>): number {
  */
 export function guestSpace({ target }: Pick<Sample, 'target'>): MapSpace | null {
   if (target.ram === null) return null;
-  const pagesOf = (bytes: number): number => Math.floor(bytes / PAGE_BYTES);
   const ranges = target.ram
     .flatMap(backend =>
       (backend.guestRanges ?? []).map(range => ({
         backend,
-        gpaPage: pagesOf(Number(range.gpa)),
-        page: pagesOf(range.offset),
-        pages: pagesOf(range.bytes),
+        gpaPage: inPages(Number(range.gpa)),
+        page: inPages(range.offset),
+        pages: inPages(range.bytes),
       })),
     )
     .filter(({ pages }) => pages > 0)
     .sort((a, b) => a.gpaPage - b.gpaPage);
-  const line = new Line(HOLE_STEP);
+  const line = new Line(
+    stepOf(
+      target.ram.reduce((sum, { sizeBytes }) => sum + inPages(sizeBytes), 0),
+      0,
+    ),
+  );
   const names: { label: string; detail: string }[] = [];
   const hole = (pages: number, note: string, gpaPage: number | null): void =>
     line.add(pages, { presence: 'hole', note, region: -1, pfn: null, gpaPage, ram: null });
@@ -248,7 +266,7 @@ export function guestSpace({ target }: Pick<Sample, 'target'>): MapSpace | null 
     next = Math.max(next, gpaPage + pages);
   }
   for (const backend of target.ram) {
-    for (const { page, pages } of withoutAddress(backend, pagesOf)) {
+    for (const { page, pages } of withoutAddress(backend)) {
       const note = 'nothing: what follows goes by its offset in the memfd';
       // Aligned as in the memfd, at least a row of 2 MiB apart from what has addresses.
       if (line.pages > 0) hole(512 + ((((page - line.pages) % 512) + 512) % 512), note, null);
@@ -281,17 +299,16 @@ const regionOf = (
   name: { label: string; detail: string },
 ): number => names.push(name) - 1;
 
+const inPages = (bytes: number): number => Math.floor(bytes / PAGE_BYTES);
+
 /** Parts of a backend that no guest range shows, in pages of the memfd. */
-function withoutAddress(
-  backend: RamBackend,
-  pagesOf: (bytes: number) => number,
-): { page: number; pages: number }[] {
+function withoutAddress(backend: RamBackend): { page: number; pages: number }[] {
   const shown = (backend.guestRanges ?? [])
-    .map(({ offset, bytes }) => ({ first: pagesOf(offset), end: pagesOf(offset + bytes) }))
+    .map(({ offset, bytes }) => ({ first: inPages(offset), end: inPages(offset + bytes) }))
     .sort((a, b) => a.first - b.first);
   const rest: { page: number; pages: number }[] = [];
   let next = 0;
-  for (const { first, end } of [...shown, { first: pagesOf(backend.sizeBytes), end: 0 }]) {
+  for (const { first, end } of [...shown, { first: inPages(backend.sizeBytes), end: 0 }]) {
     if (first > next) rest.push({ page: next, pages: first - next });
     next = Math.max(next, end);
   }

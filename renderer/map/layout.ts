@@ -35,7 +35,7 @@ function at(width: number, height: number, pages: number, rowBits: number): MapL
   const cellWidth = width / columns;
   const natural = Math.min(MOST_HEIGHT, Math.max(3, Math.round(cellWidth)));
   // Where all fits, rows use the room that there is.
-  const roomy = Math.floor(height / rows);
+  const roomy = height / rows;
   const cellHeight = Math.max(natural, Math.min(roomy, 2 * natural));
   return { width, height, pages, rowBits, level: rowBits - bits, columns, rows, cellWidth, cellHeight };
 }

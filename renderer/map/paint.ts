@@ -6,7 +6,7 @@ import { drawCellMarks, drawPfns } from './cells.ts';
 import { type Box, boxesOf, type MapLayout, pointOf, rowsInView } from './layout.ts';
 import type { Palette } from './palette.ts';
 import { type PixelTable, raster } from './raster.ts';
-import { addressText, rowStep } from './words.ts';
+import { addressText, holeText, rowStep } from './words.ts';
 
 /** Left of the cells, CSS pixels: names of regions, addresses of rows, marks of rows. */
 export const NAMES_WIDTH = 18;
@@ -77,6 +77,7 @@ export function paint(on: CanvasRenderingContext2D, scene: Scene): void {
   drawLines(on, scene);
   drawCellMarks(on, scene);
   drawPfns(on, scene);
+  drawHoles(on, scene);
   drawSelection(on, scene);
   on.restore();
   drawNames(on, scene);
@@ -125,17 +126,17 @@ function drawLines(on: CanvasRenderingContext2D, scene: Scene): void {
       on.fillRect(0, row * cellHeight - top, layout.width, 1);
     for (let column = 1; column < columns; column++) on.fillRect(column * cellWidth, 0, 1, height);
   }
-  on.fillStyle = palette.lineStrong;
+  on.fillStyle = palette.hatch;
   const rowPages = 2 ** rowBits;
   const { blockPages } = model.space;
   if (blockPages !== null) {
     const blockRows = blockPages / rowPages;
-    if (blockRows >= 1 && blockRows * cellHeight >= 12) {
+    if (blockRows >= 1 && blockRows * cellHeight >= 24) {
       const begin = Math.ceil(first / blockRows) * blockRows;
       for (let row = begin; row <= first + count; row += blockRows) {
         on.fillRect(0, row * cellHeight - top, layout.width, 1);
       }
-    } else if (blockRows < 1 && layout.width * blockRows >= 20) {
+    } else if (blockRows < 1 && layout.width * blockRows >= 24) {
       for (let at = layout.width * blockRows; at < layout.width - 1; at += layout.width * blockRows) {
         on.fillRect(Math.round(at), 0, 1, Math.min(height, layout.rows * cellHeight - top));
       }
@@ -153,6 +154,29 @@ function drawBorder(on: CanvasRenderingContext2D, { layout, top }: Scene, page: 
   if (x > 0) {
     on.fillRect(x, y, 1, layout.cellHeight);
     on.fillRect(0, y + layout.cellHeight, x, 1);
+  }
+}
+
+/** What a hole is, in its middle, where it has the room. */
+function drawHoles(on: CanvasRenderingContext2D, { model, layout, top, palette }: Scene): void {
+  on.font = `11px ${palette.font}`;
+  on.textAlign = 'center';
+  on.textBaseline = 'middle';
+  for (const segment of model.space.segments) {
+    if (segment.presence !== 'hole') continue;
+    const box = boxesOf(layout, top, segment.start, segment.start + segment.pages).find(
+      ({ width, height }) => width === layout.width && height >= 22,
+    );
+    if (box === undefined) continue;
+    const y0 = Math.max(0, box.y);
+    const y1 = Math.min(layout.height, box.y + box.height);
+    if (y1 - y0 < 22) continue;
+    const text = holeText(segment);
+    const wide = on.measureText(text).width + 12;
+    on.fillStyle = palette.surface;
+    on.fillRect((layout.width - wide) / 2, (y0 + y1) / 2 - 9, wide, 18);
+    on.fillStyle = palette.muted;
+    on.fillText(text, layout.width / 2, (y0 + y1) / 2);
   }
 }
 
@@ -205,7 +229,7 @@ function drawNames(on: CanvasRenderingContext2D, { model, layout, top, palette }
     if (pages === 0 || y1 - y0 < 2) return;
     on.fillStyle = i % 2 === 0 ? palette.line : palette.free;
     on.fillRect(1, y0, NAMES_WIDTH - 3, y1 - y0 - 1);
-    if (on.measureText(label).width + 8 > y1 - y0) return;
+    if (on.measureText(label).width + 4 > y1 - y0) return;
     on.save();
     on.translate(NAMES_WIDTH / 2, (y0 + y1) / 2);
     on.rotate(-Math.PI / 2);
@@ -227,7 +251,7 @@ function drawAddresses(on: CanvasRenderingContext2D, scene: Scene): void {
   on.fillStyle = palette.muted;
   const x = NAMES_WIDTH + ADDRESS_WIDTH - 4;
   for (let row = Math.ceil(first / step) * step; row < first + count; row += step) {
-    const y = row * layout.cellHeight - top + Math.min(layout.cellHeight, 16) / 2;
+    const y = row * layout.cellHeight - top + layout.cellHeight / 2;
     if (y < 6 || y > layout.height - 5) continue;
     on.fillText(addressText(model.space, row * 2 ** layout.rowBits), x, y);
   }

@@ -23,7 +23,12 @@ export interface Palette {
 
 /** @param style computed style of the root element */
 export function paletteOf(style: Pick<CSSStyleDeclaration, 'getPropertyValue'>): Palette {
-  const token = (name: string): string => style.getPropertyValue(`--${name}`).trim();
+  // The bundle writes #ffffff as #fff.
+  const token = (name: string): string =>
+    style
+      .getPropertyValue(`--${name}`)
+      .trim()
+      .replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3');
   const tokens = (name: string, first: number, count: number): string[] =>
     Array.from({ length: count }, (_, i) => token(`${name}-${i + first}`));
   return {

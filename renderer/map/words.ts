@@ -1,7 +1,13 @@
 import { formatBytes, formatSpan, plural } from '../../model/format.ts';
 import type { ColourMode } from '../../model/map/classes.ts';
 import type { PageMapModel } from '../../model/map/page-map.ts';
-import { type MapSpace, PAGE_BYTES, type SpaceKind, segmentAt } from '../../model/map/space.ts';
+import {
+  type MapSegment,
+  type MapSpace,
+  PAGE_BYTES,
+  type SpaceKind,
+  segmentAt,
+} from '../../model/map/space.ts';
 import type { Holding, Spot } from '../../model/map/walk.ts';
 import { pageRun } from '../../model/run-columns.ts';
 import { printable } from '../../model/text.ts';
@@ -99,7 +105,8 @@ export function spotFacts(model: PageMapModel, { entry }: Spot): Fact[] {
       value: `${resource.inode}${resource.name === null ? '' : ` ${printable(resource.name)}`}`,
     },
     { name: 'PFN', value: hex(run.pfn + inside) },
-    { name: 'Page', value: `${page} of ${resource.pages?.count ?? '?'}, run of ${run.count}` },
+    { name: 'Index', value: `${page} of ${resource.pages?.count ?? '?'} pages` },
+    { name: 'Run', value: `${row + 1} of ${runs.length}, ${plural(run.count, 'page')}` },
     { name: 'Guest address', ...known(guest) },
     {
       name: 'RAM offset',
@@ -140,17 +147,20 @@ export function spotWords(spot: Spot): string {
   ].join(', ');
 }
 
+/** What a hole is, and how long; what is drawn shorter says so. */
+export function holeText({ note, real, pages }: MapSegment): string {
+  return `${note}, ${formatBytes(real * PAGE_BYTES)}${real > pages ? ', drawn shorter' : ''}`;
+}
+
 /** What lies in a cell without a held page, or beside it. */
 export function groundText({ space }: PageMapModel, start: number): string {
   const segment = segmentAt(space, start);
   if (segment === undefined) return '';
   const region = space.regions[segment.region];
   const where = region === undefined ? '' : `${region.label}. `;
-  if (segment.presence === 'present') return `${where}${region?.detail ?? ''}`.trim();
-  const shorter =
-    segment.real > segment.pages ? `, ${formatBytes(segment.real * PAGE_BYTES)}, drawn shorter` : '';
+  if (segment.presence === 'present') return where.trim();
   return segment.presence === 'hole'
-    ? `Hole: ${segment.note}${shorter}.`
+    ? `Hole: ${holeText(segment)}.`
     : `${where}Not known to be memory: ${segment.note}.`;
 }
 
@@ -161,4 +171,10 @@ export function cellText(held: number, entries: number, pages: number, { owners 
   const twice =
     entries > held ? `, ${plural(entries - held, 'entry', 'entries')} more on the same pages` : '';
   return pages === 1 ? `Held by ${by}${twice}.` : `${held} of ${pages} pages held, by ${by}${twice}.`;
+}
+
+/** What else there is to say about a zone or a memory backend. */
+export function regionDetail({ space }: PageMapModel, position: number): string {
+  const segment = segmentAt(space, position);
+  return space.regions[segment?.region ?? -1]?.detail ?? '';
 }

@@ -26,6 +26,8 @@ export class PageMapState {
   #mode = $state.raw<ColourMode>('resource');
   #hidden = $state.raw<Partial<Record<ColourMode, ReadonlySet<string>>>>({});
   #model = $state.raw<PageMapModel | null>(null);
+  /** The same, for the next one to be made of: an update must not depend on what it makes. */
+  #last: PageMapModel | null = null;
   #width = $state.raw(0);
   #height = $state.raw(0);
   #rowBits = $state.raw(ALL);
@@ -70,11 +72,13 @@ export class PageMapState {
   /** Takes a sample; what did not change since the one before is kept. `shown`: inodes that are not drawn faint. */
   update(sample: Sample, shown: ReadonlySet<number> | null): void {
     const options = { space: this.#space, mode: this.#mode, hidden: this.hidden, shown };
-    this.#model = PageMapModel.of(sample, options, this.#model);
+    this.#last = PageMapModel.of(sample, options, this.#last);
+    this.#model = this.#last;
   }
 
   /** Lets go of everything that was made of samples; where one looks is kept. */
   close(): void {
+    this.#last = null;
     this.#model = null;
     this.#said = '';
   }
