@@ -5,7 +5,7 @@ import { fromSnapshot, type Sample } from '../run-columns.ts';
 import type { PageRun } from '../snapshot.ts';
 import { COLOUR_MODES, type ColourMode, FLAG } from './classes.ts';
 import { type MapOptions, PageMapModel } from './page-map.ts';
-import { holdingOf, nextMarked, nextRun, type Spot, spotOf, spotsAt } from './walk.ts';
+import { firstPageIn, holdingOf, nextMarked, nextRun, type Spot, spotOf, spotsAt } from './walk.ts';
 
 /** A small machine with a hole, a zone with holes, and runs anywhere in it: on top of one another too. */
 const PAGES = 3 * 4096;
@@ -373,4 +373,27 @@ describe('a new sample', () => {
     expect(after?.tile(12, 0).flags[0]).toBe(FLAG.disconnected | FLAG.mixed);
     expect(after && nextMarked(after, null, 1, FLAG.disconnected)?.position).toBe(500);
   });
+});
+
+test('the first page of a buffer in a stretch of page frames', () => {
+  const { pages } = someResource();
+  const sample = fromSnapshot(
+    someSnapshot({
+      resources: [
+        someResource({
+          pages: pages && {
+            ...pages,
+            runs: [someRun({ pfn: 900, count: 8 }), someRun({ index: 8, pfn: 96, count: 8 })],
+          },
+        }),
+      ],
+    }),
+  );
+  const runs = sample.resources[0]?.pages?.runs;
+  if (runs === undefined) throw new Error('no runs');
+  expect([firstPageIn(runs, 100, 200), firstPageIn(runs, 0, 1000), firstPageIn(runs, 104, 900)]).toEqual([
+    12,
+    0,
+    null,
+  ]);
 });

@@ -1,4 +1,4 @@
-import { rowOfPage } from '../run-columns.ts';
+import { type RunColumns, rowOfPage } from '../run-columns.ts';
 import { FLAG } from './classes.ts';
 import { CHUNK_PAGES, ownerOf, piecesIn, stretchesOf } from './held.ts';
 import type { Entry, PageMapModel } from './page-map.ts';
@@ -169,4 +169,14 @@ function startOf(piece: number, near: number, chunkFirst: Uint32Array, offset: U
   let chunk = Math.floor(near / CHUNK_PAGES);
   while ((chunkFirst[chunk + 1] ?? Number.POSITIVE_INFINITY) <= piece) chunk++;
   return chunk * CHUNK_PAGES + (offset[piece] ?? 0);
+}
+
+/** Place in the buffer of its first page whose PFN is from `first` up to `end`; `null`: it has none. */
+export function firstPageIn(runs: RunColumns, first: number, end: number): number | null {
+  for (let row = 0; row < runs.length; row++) {
+    const pfn = runs.pfn[row] ?? Number.NaN;
+    if (pfn < end && pfn + (runs.count[row] ?? 0) > first)
+      return (runs.index[row] ?? 0) + Math.max(0, first - pfn);
+  }
+  return null;
 }

@@ -224,7 +224,7 @@ export const cmaColumns: readonly Column<CmaArea>[] = [
 export const blockColumns: readonly Column<MemoryBlockState>[] = [
   { id: 'block', title: 'Block', hint: 'memoryN of sysfs.', ...COUNT, text: ({ block }) => String(block) },
   { id: 'start', title: 'Start PFN', hint: 'First page.', ...COUNT, text: ({ startPfn }) => hex(startPfn) },
-  { id: 'node', title: 'Node', hint: 'NUMA node.', ...COUNT, width: 4, text: ({ node }) => known(node) },
+  { id: 'node', title: 'Node', hint: 'NUMA node.', ...COUNT, width: 6, text: ({ node }) => known(node) },
   {
     id: 'state',
     title: 'State',
@@ -244,6 +244,7 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     title: 'Pages held',
     hint: 'Distinct pages that this process’s buffers hold here.',
     ...COUNT,
+    width: 11,
     text: ({ pinnedPages }) => (pinnedPages === null ? 'not read' : String(pinnedPages)),
   },
   {
@@ -251,6 +252,7 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     title: 'By dma-buf',
     hint: 'Inodes of the dma-bufs that hold them.',
     width: 20,
+    grow: 1,
     text: ({ heldBy }) =>
       `${heldBy.slice(0, 16).join(', ')}${heldBy.length > 16 ? ` and ${heldBy.length - 16} more` : ''}`,
   },
