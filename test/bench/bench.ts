@@ -1,5 +1,6 @@
 /** `npm run bench [-- --json] [NAME…]`: measures, and prints a table or one document. */
 import { kernelTables } from './kernel-tables.ts';
+import { pageMap64Gib, pageMapFragmented } from './page-map.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
 import { coldStart, sampleGigabyte, snapshotCpu, windowMemory } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
@@ -15,6 +16,8 @@ const benches: readonly Bench[] = [
   snapshotCpu,
   sampleGigabyte,
   windowMemory,
+  pageMap64Gib,
+  pageMapFragmented,
 ];
 
 async function main(args: readonly string[]): Promise<number> {

@@ -1,5 +1,5 @@
 // Runs in the page before its own scripts: a shell and a sampler as the page meets them in the window, over a real MessagePort.
-// `sendSample(path, change)` loads a sample of page-shell.ts and sends it as an event; it answers with the time of sending.
+// `loadSample(path)` loads a sample of page-shell.ts, `sendSample(path, change)` sends it as an event and answers with the time.
 (() => {
   // Frames have nothing to show.
   if (window !== window.top) return;
@@ -44,8 +44,11 @@
     return { ...sample, target: { ...sample.target, ...target } };
   }
 
-  window.sendSample = async (path, change = sample => sample) => {
+  window.loadSample = async path => {
     if (!loaded.has(path)) loaded.set(path, await load(path));
+  };
+  window.sendSample = async (path, change = sample => sample) => {
+    await window.loadSample(path);
     const sample = change(loaded.get(path));
     const at = performance.now();
     send({ type: 'sample', sample, timing: { wallMs: 1, cpuMs: 1, taken: 1, skipped: 0 } });
