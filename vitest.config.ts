@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   // Runes in renderer/**/*.svelte.ts are compiled as for the page.
   plugins: [svelte({ configFile: false })],
+  // Tests read the bundled session.
+  assetsInclude: ['**/*.pinscope'],
   test: {
     include: ['{model,native,sampler,cli,build,electron,renderer}/**/*.test.ts', 'test/**/*.test.ts'],
     // The addon keeps state a thread; a fork a file is what the programs look like too.

@@ -13,6 +13,8 @@ export interface CommandDefinition {
 
 export const COMMANDS = {
   'file.openRecording': { title: 'Open the Recorded Example', key: 'CmdOrCtrl+O', menu: 'File' },
+  'file.openSession': { title: 'Open a Session…', key: 'CmdOrCtrl+Shift+O', menu: 'File' },
+  'file.saveRedacted': { title: 'Save a Redacted Copy of the Session', key: null, menu: 'File' },
   'file.close': { title: 'Close Window', key: 'CmdOrCtrl+W', menu: 'File', role: 'close' },
   'file.quit': { title: 'Quit', key: 'CmdOrCtrl+Q', menu: 'File', role: 'quit' },
   'view.theme': { title: 'Switch Between Light and Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
@@ -46,6 +48,13 @@ export const COMMANDS = {
   'map.colourAge': { title: 'Colour the Map by Age', key: null, menu: 'Map' },
   'map.colourBacking': { title: 'Colour the Map by Backing', key: null, menu: 'Map' },
   'capture.pause': { title: 'Pause or Continue', key: 'CmdOrCtrl+P', menu: 'Capture' },
+  'file.record': { title: 'Record or Stop Recording', key: 'CmdOrCtrl+E', menu: 'Capture' },
+  'replay.play': { title: 'Play or Pause the Recording', key: null, menu: 'Capture' },
+  'replay.previous': { title: 'Previous Sample', key: 'Alt+,', menu: 'Capture' },
+  'replay.next': { title: 'Next Sample', key: 'Alt+.', menu: 'Capture' },
+  'replay.first': { title: 'First Sample', key: 'Alt+Home', menu: 'Capture' },
+  'replay.last': { title: 'Last Sample', key: 'Alt+End', menu: 'Capture' },
+  'replay.live': { title: 'Back to the Live Process', key: 'CmdOrCtrl+J', menu: 'Capture' },
   'capture.refresh': { title: 'Look for Processes Again', key: 'F5', menu: 'Capture' },
   'capture.grant': { title: 'Grant Access to Pages…', key: 'CmdOrCtrl+G', menu: 'Capture' },
   'capture.revoke': { title: 'Give Access Back', key: null, menu: 'Capture' },

@@ -9,6 +9,8 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
   '.png': 'image/png',
   '.woff2': 'font/woff2',
+  // The bundled session.
+  '.pinscope': 'application/octet-stream',
 };
 
 /**

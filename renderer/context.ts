@@ -6,6 +6,7 @@ import type { Navigation } from './state/navigation.svelte.ts';
 import type { PageMapState } from './state/page-map.svelte.ts';
 import type { Prefs } from './state/prefs.svelte.ts';
 import type { Privilege } from './state/privilege.svelte.ts';
+import type { Recordings } from './state/recordings.svelte.ts';
 import type { Selection } from './state/selection.svelte.ts';
 import type { Session } from './state/session.svelte.ts';
 
@@ -20,6 +21,7 @@ export interface App {
   /** Narrows the table of resources to a filter expression; missing where there is no filter. */
   readonly filterResources?: (expression: string) => void;
   readonly pageMap: PageMapState;
+  readonly recordings: Recordings;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
   /** What opened the page; `null`: nothing did, so commands with a role of Electron's are nobody's. */

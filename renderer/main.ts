@@ -8,10 +8,11 @@ import { History } from './state/history.svelte.ts';
 import { Navigation } from './state/navigation.svelte.ts';
 import { Prefs, type PrefsStore } from './state/prefs.svelte.ts';
 import { Privilege } from './state/privilege.svelte.ts';
+import { Recordings } from './state/recordings.svelte.ts';
 import { Selection } from './state/selection.svelte.ts';
 import { Session } from './state/session.svelte.ts';
 import { applyTheme } from './state/theme.ts';
-import { loadRecording, ReplayTransport } from './transport/replay.ts';
+import { loadRecording } from './transport/replay.ts';
 
 /** Reading the property already throws where the user or the shell forbids storage. */
 function prefsStore(): PrefsStore | null {
@@ -32,12 +33,8 @@ applyTheme(document.documentElement, prefs);
 const clock = new Clock();
 const selection = new Selection();
 const privilege = new Privilege(transport, shell?.kind !== 'browser');
-const session = new Session(
-  transport,
-  async () => new ReplayTransport(await loadRecording()),
-  selection,
-  clock,
-);
+const recordings = new Recordings(transport);
+const session = new Session(transport, loadRecording, selection, clock, () => recordings.on);
 const navigation = new Navigation();
 const history = new History();
 session.onSample((sample, source, periodMs) => history.observe(sample, source, periodMs));
@@ -46,5 +43,5 @@ const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element #app');
 mount(App, {
   target,
-  props: { shell, clock, prefs, selection, privilege, session, navigation, history },
+  props: { shell, clock, prefs, selection, privilege, recordings, session, navigation, history },
 });

@@ -57,7 +57,7 @@ export class SessionFile {
     readonly header: SessionHeader,
     /** Samples until the last whole one, missing ones among them counted. */
     readonly count: number,
-    /** When the first and the last whole sample were taken, milliseconds since 1970. */
+    /** When the first frame begins, and when the last whole sample was taken, milliseconds since 1970. */
     readonly from: number,
     readonly to: number,
   ) {}
@@ -95,6 +95,21 @@ export class SessionFile {
     const frame = this.frames[this.frameIndex(n)];
     if (frame === undefined) return null;
     return (await this.decode(frame)).samples[n - frame.sample] ?? null;
+  }
+
+  /** The whole sample nearest to `n`: itself, else the next in the direction of `step`, else in the other. */
+  async whole(n: number, step: 1 | -1): Promise<number> {
+    const wanted = Math.min(this.count - 1, Math.max(0, n));
+    for (const direction of [step, -step]) {
+      for (let i = Math.max(0, this.frameIndex(wanted)); ; i += direction) {
+        const frame = this.frames[i];
+        if (frame === undefined) break;
+        const end = frame.sample + (await this.decode(frame)).samples.length;
+        const found = direction > 0 ? Math.max(wanted, frame.sample) : Math.min(wanted, end - 1);
+        if (found >= frame.sample && found < end) return found;
+      }
+    }
+    return wanted;
   }
 
   /** Number of the last whole sample taken at `time` or before, milliseconds since 1970; of the first where there is none. */
@@ -150,8 +165,8 @@ export class SessionFile {
     }
   }
 
-  /** Reads the whole file. */
-  async examine(): Promise<Examination> {
+  /** Reads the whole file. @param onSample told of every whole sample on the way, in order */
+  async examine(onSample: (number: number, sample: Sample) => void = () => {}): Promise<Examination> {
     const events: FrameEvent[] = [];
     const damage: Damage[] = [];
     let whole = 0;
@@ -169,6 +184,7 @@ export class SessionFile {
       whole += samples.length;
       unknownLines += decoded.unknownLines;
       complete = decoded.ended;
+      for (const [j, each] of samples.entries()) onSample(frame.sample + j, each);
       const sample = frame.sample + samples.length;
       const next = this.frames[i + 1];
       const count = next === undefined ? null : next.sample - sample;

@@ -3,6 +3,7 @@ import type { Navigation } from '../state/navigation.svelte.ts';
 import type { PageMapState } from '../state/page-map.svelte.ts';
 import type { Prefs } from '../state/prefs.svelte.ts';
 import type { Privilege } from '../state/privilege.svelte.ts';
+import type { Recordings } from '../state/recordings.svelte.ts';
 import type { Session } from '../state/session.svelte.ts';
 import { commandOf, type PageCommandId } from './keys.ts';
 import { mapHandlers } from './map-handlers.ts';
@@ -13,13 +14,25 @@ export interface CommandStates {
   readonly navigation: Navigation;
   readonly prefs: Prefs;
   readonly pageMap: PageMapState;
+  readonly recordings: Recordings;
 }
 
 /** What each command does here. The compiler asks for every command of the table that Electron does not do itself. */
 export function commandHandlers(states: CommandStates): Record<PageCommandId, () => void> {
-  const { session, privilege, navigation, prefs, pageMap } = states;
+  const { session, privilege, navigation, prefs, pageMap, recordings } = states;
   return {
     'file.openRecording': () => void session.openRecording(),
+    'file.openSession': () => {
+      navigation.sessionsOpen = true;
+    },
+    'file.saveRedacted': () => void session.replay?.saveRedacted(),
+    'file.record': () => void recordings.toggle(),
+    'replay.play': () => session.replay?.toggle(),
+    'replay.previous': () => session.replay?.step(-1),
+    'replay.next': () => session.replay?.step(1),
+    'replay.first': () => session.replay?.seek(0),
+    'replay.last': () => session.replay?.seek(session.replay.file.count - 1, -1),
+    'replay.live': () => session.backToLive(),
     'view.theme': () => prefs.switchTheme(),
     'go.processes': () => void navigation.go('processes'),
     'go.overview': () => void navigation.go('overview'),

@@ -13,6 +13,8 @@ export type Mode =
 
 export type RecordingReason =
   | { readonly why: 'asked' }
+  /** A session file that the user opened. */
+  | { readonly why: 'file'; readonly name: string }
   /** A page without a shell. */
   | { readonly why: 'no-shell' }
   /** No process here uses udmabuf. */

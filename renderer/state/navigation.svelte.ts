@@ -33,6 +33,7 @@ export class Navigation {
   view = $state.raw<ViewId>('overview');
   helpOpen = $state(false);
   grantOpen = $state(false);
+  sessionsOpen = $state(false);
 
   /** Shows a place and gives it the keyboard. */
   async go(place: Place): Promise<void> {

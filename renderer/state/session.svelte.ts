@@ -1,9 +1,11 @@
 import type { SamplerEvent, SamplerHostState, SampleTiming, TargetId } from '../../model/contract.ts';
 import type { ProcessList } from '../../model/process-list.ts';
 import type { Sample } from '../../model/run-columns.ts';
+import type { ReplayTransport } from '../transport/replay.ts';
 import { type Transport, TransportClosed, type TransportState } from '../transport/transport.ts';
 import type { Clock } from './clock.svelte.ts';
 import { inOrder, type Mode, type RecordingReason, sameTarget, targetOf, worthWatching } from './mode.ts';
+import { Replay } from './replay.svelte.ts';
 import type { Selection } from './selection.svelte.ts';
 
 /** A sample as it came. */
@@ -38,22 +40,32 @@ export class Session {
   #host = $state.raw<SamplerHostState | null>(null);
 
   readonly #live: Transport | null;
-  readonly #openReplay: () => Promise<Transport>;
+  readonly #openReplay: () => Promise<ReplayTransport>;
   readonly #selection: Selection;
   readonly #clock: Clock;
-  #replay: Transport | null = null;
+  readonly #isRecording: () => boolean;
+  /** What the sampler was told last. */
+  #samplerPaused = false;
+  #replay = $state.raw<Replay | null>(null);
+  /** The process that was watched before a recording was opened. */
+  #before = $state.raw<TargetId | null>(null);
   #wanted = $state.raw<number | null>(null);
   /** Whether it is known what the start asked for. */
   #opened = false;
   readonly #sampleListeners = new Set<SampleListener>();
 
-  /** @param live `null` where no sampler can ever be reached: a page without a shell */
+  /**
+   * @param live `null` where no sampler can ever be reached: a page without a shell
+   * @param isRecording whether the sampler writes what it samples to a file
+   */
   constructor(
     live: Transport | null,
-    openReplay: () => Promise<Transport>,
+    openReplay: () => Promise<ReplayTransport>,
     selection: Selection,
     clock: Clock,
+    isRecording: () => boolean = () => false,
   ) {
+    this.#isRecording = isRecording;
     this.#live = live;
     this.#openReplay = openReplay;
     this.#selection = selection;
@@ -94,6 +106,15 @@ export class Session {
   }
   get target(): TargetId | null {
     return targetOf(this.#mode);
+  }
+
+  /** The session file that is shown; `null` while live data is, or none. */
+  get replay(): Replay | null {
+    return this.#mode.kind === 'recording' ? this.#replay : null;
+  }
+  /** The process to go back to from a recording. */
+  get before(): TargetId | null {
+    return this.#mode.kind === 'recording' ? this.#before : null;
   }
 
   /** Milliseconds since the shown data came; `null` without data, and for a recording, whose date says it. */
@@ -142,6 +163,8 @@ export class Session {
   attach(target: TargetId): void {
     this.#wanted = null;
     const before = this.target;
+    this.#replay?.close();
+    this.#replay = null;
     this.#mode = { kind: 'live', target };
     this.#failure = null;
     this.#progress = null;
@@ -152,39 +175,34 @@ export class Session {
         if (this.#data === old) this.#data = null;
       }, KEEP_OLD_MS);
     }
+    if (this.#samplerPaused) this.#pause(false);
     this.#watch();
   }
 
-  async openRecording(why: RecordingReason = { why: 'asked' }): Promise<void> {
-    const watched = this.target;
-    const mode: Mode = { kind: 'recording', why };
-    this.#mode = mode;
-    this.#failure = null;
-    this.#progress = null;
-    if (watched !== null) this.#ask('watch', null);
-    try {
-      this.#replay ??= await this.#startReplay();
-    } catch (error) {
-      if (this.#mode === mode) {
-        this.#data = null;
-        this.#failure = `The recording could not be loaded: ${messageOf(error)}`;
-      }
-      return;
-    }
-    // Something else may have been chosen while the recording was loaded.
-    if (this.#mode !== mode) return;
-    this.#selection.select(null);
-    const [process] = (await this.#replay.call('listProcesses')).processes;
-    if (process !== undefined && this.#mode === mode) await this.#replay.call('watch', process);
+  /** Opens the example that comes with the program. */
+  openRecording(why: RecordingReason = { why: 'asked' }): Promise<void> {
+    return this.#show(why, this.#openReplay, 'The recording could not be loaded');
+  }
+
+  /** Opens a session file. What is wrong with it is {@link failure}; nothing of another session stays on the screen then. */
+  openFile(name: string, open: () => Promise<ReplayTransport>): Promise<void> {
+    return this.#show({ why: 'file', name }, open, `${name} cannot be opened`);
+  }
+
+  /** Back to the process that was watched before the recording. */
+  backToLive(): void {
+    if (this.before !== null) this.attach(this.before);
   }
 
   togglePaused(): void {
     if (this.#mode.kind === 'live') {
       this.#mode = { kind: 'paused', target: this.#mode.target };
-      this.#ask('setPaused', true);
+      this.#pause(true);
     } else if (this.#mode.kind === 'paused') {
       this.#mode = { kind: 'live', target: this.#mode.target };
-      this.#ask('setPaused', false);
+      this.#pause(false);
+    } else {
+      this.replay?.toggle();
     }
   }
 
@@ -196,12 +214,37 @@ export class Session {
       .catch(error => this.#onCallFailed(error));
   }
 
-  async #startReplay(): Promise<Transport> {
-    const replay = await this.#openReplay();
-    replay.onEvent(event => {
-      if (this.#mode.kind === 'recording' && event.type === 'sample') this.#take(event.sample, event.timing);
+  async #show(why: RecordingReason, open: () => Promise<ReplayTransport>, trouble: string): Promise<void> {
+    const watched = this.target;
+    const mode: Mode = { kind: 'recording', why };
+    this.#mode = mode;
+    this.#failure = null;
+    this.#progress = null;
+    if (watched !== null) {
+      this.#before = watched;
+      // What is being recorded goes on being sampled.
+      if (!this.#isRecording()) this.#ask('watch', null);
+    }
+    this.#replay?.close();
+    this.#replay = null;
+    let opened: ReplayTransport;
+    try {
+      opened = await open();
+    } catch (error) {
+      if (this.#mode === mode) {
+        this.#data = null;
+        this.#failure = `${trouble}: ${messageOf(error)}`;
+      }
+      return;
+    }
+    // Something else may have been chosen while the recording was loaded.
+    if (this.#mode !== mode) return;
+    this.#selection.select(null);
+    this.#replay = new Replay(opened);
+    opened.onEvent(event => {
+      if (this.#mode === mode && event.type === 'sample') this.#take(event.sample, event.timing);
     });
-    return replay;
+    await opened.seek(opened.file.header.openAt ?? 0);
   }
 
   #onConnection(state: TransportState): void {
@@ -247,9 +290,15 @@ export class Session {
     const mode = this.#mode;
     if (mode.kind === 'live' || mode.kind === 'paused') {
       this.#watch();
-      if (mode.kind === 'paused') this.#ask('setPaused', true);
+      this.#samplerPaused = false;
+      if (mode.kind === 'paused') this.#pause(true);
     }
     this.refreshProcesses();
+  }
+
+  #pause(paused: boolean): void {
+    this.#samplerPaused = paused;
+    this.#ask('setPaused', paused);
   }
 
   #watch(): void {

@@ -1,8 +1,11 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { FromSampler, PrivilegeState, TargetId, ToSampler } from '../../model/contract.ts';
 import type { ProcessSummary } from '../../model/process-list.ts';
 import { fromSnapshot, type Sample } from '../../model/run-columns.ts';
+import type { Snapshot } from '../../model/snapshot.ts';
+import { sessionOf } from '../../test/sessions.ts';
 import { someResource, someSnapshot } from '../../test/snapshots.ts';
+import { deflater } from '../transport/inflate.ts';
 import { PortTransport } from '../transport/port.ts';
 import { ReplayTransport } from '../transport/replay.ts';
 import { Clock } from './clock.svelte.ts';
@@ -10,6 +13,8 @@ import { Privilege } from './privilege.svelte.ts';
 import { Selection } from './selection.svelte.ts';
 import { Session } from './session.svelte.ts';
 
+const replayOf = async (...snapshots: readonly Snapshot[]) =>
+  ReplayTransport.open(await sessionOf(deflater, ...snapshots), 'test.pinscope');
 const after = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms));
 
 const qemu = (change: Partial<ProcessSummary> = {}): ProcessSummary => ({
@@ -39,7 +44,7 @@ class Window {
   readonly privilege = new Privilege(this.transport);
   readonly session = new Session(
     this.transport,
-    async () => new ReplayTransport(someSnapshot({ target: { pid: 4, name: 'recorded' } })),
+    () => replayOf(someSnapshot({ target: { pid: 4, name: 'recorded' } })),
     this.selection,
     this.clock,
   );
@@ -179,7 +184,7 @@ describe('at the start', () => {
     const window = new Window([]);
     const session = new Session(
       window.transport,
-      async () => new ReplayTransport(someSnapshot()),
+      () => replayOf(someSnapshot()),
       window.selection,
       window.clock,
     );
@@ -306,6 +311,74 @@ test('opening the recording ends the watch, and attaching leaves it', async () =
   window.session.attach(TARGET);
   window.sample();
   await window.until(() => window.session.sample?.target.pid === 189);
+});
+
+describe('between live and recordings', () => {
+  const snapshots = [0, 1, 2].map(i =>
+    someSnapshot({ takenAt: `2026-03-04T05:06:0${i}.000Z`, target: { pid: 4, name: `recorded ${i}` } }),
+  );
+
+  test('a session that was opened is stepped through, and the process before is gone back to', async () => {
+    const window = await watching();
+    const { session } = window;
+    await session.openFile('a.pinscope', () => replayOf(...snapshots));
+    expect(session.mode).toEqual({ kind: 'recording', why: { why: 'file', name: 'a.pinscope' } });
+    expect([session.sample?.target.name, session.replay?.number]).toEqual(['recorded 0', 0]);
+    session.replay?.step(1);
+    await window.until(() => session.sample?.target.name === 'recorded 1');
+    session.replay?.step(1);
+    await window.until(() => session.sample?.target.name === 'recorded 2');
+    session.replay?.step(1);
+    await window.settle();
+    expect(session.replay?.number).toBe(2);
+    session.replay?.seek(0);
+    await window.until(() => session.sample?.target.name === 'recorded 0');
+    session.togglePaused();
+    expect(session.replay?.playing).toBe(true);
+    session.togglePaused();
+    expect(session.replay?.playing).toBe(false);
+    session.backToLive();
+    expect(session.replay).toBeNull();
+    expect(window.session.mode).toEqual({ kind: 'live', target: TARGET });
+    window.sample();
+    await window.until(() => session.sample?.target.pid === 189);
+    expect(window.calls.slice(1)).toEqual([
+      ['watch', null],
+      ['watch', TARGET],
+    ]);
+  });
+
+  test('a process that was paused goes on when it is gone back to', async () => {
+    const window = await watching();
+    window.session.togglePaused();
+    await window.session.openFile('a.pinscope', () => replayOf(...snapshots));
+    window.session.backToLive();
+    await window.until(() => window.calls.length === 5);
+    expect(window.calls.slice(1)).toEqual([
+      ['setPaused', true],
+      ['watch', null],
+      ['setPaused', false],
+      ['watch', TARGET],
+    ]);
+  });
+
+  test('a file that is no session is said, and shows nothing of what was before', async () => {
+    const window = await watching();
+    await window.session.openFile('x.pinscope', () => ReplayTransport.open(new Uint8Array(7), 'x.pinscope'));
+    expect(window.session.sample).toBeNull();
+    expect(window.session.failure).toMatch(/^x\.pinscope cannot be opened: This is no session of Pinscope/);
+  });
+
+  test('a recording that plays ends at its last sample, and begins anew after it', async () => {
+    const replay = await replayOf(...snapshots);
+    replay.setSpeed(16);
+    await replay.call('watch', TARGET);
+    replay.play();
+    await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 2, playing: false }), 5000);
+    replay.play();
+    await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 0, playing: true }), 1000);
+    replay.close();
+  });
 });
 
 test('rights that were not given are a state, a lost sampler is an error', async () => {
