@@ -49,7 +49,7 @@ async function withProgress<T>(use: (progress: Progress) => Promise<T>): Promise
 }
 
 /** This machine; an addon that is not built is told in its own sentence. */
-function host(): HostAccess {
+export function host(): HostAccess {
   try {
     return openHost();
   } catch (error) {
@@ -146,7 +146,7 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
   }
 }
 
-const only = (snapshot: Snapshot, inode: number | undefined): Snapshot =>
+export const only = (snapshot: Snapshot, inode: number | undefined): Snapshot =>
   inode === undefined
     ? snapshot
     : { ...snapshot, resources: snapshot.resources.filter(resource => resource.inode === inode) };
@@ -168,7 +168,7 @@ function taken<T>(reading: Reading<T>, pid: number): T {
   }
 }
 
-async function findByName(name: string): Promise<number> {
+export async function findByName(name: string): Promise<number> {
   const { processes } = await withProgress(progress => readList(progress));
   const fits = processes.filter(row => row.name === name);
   // The kernel keeps 15 bytes of a program's name (TASK_COMM_LEN): qemu-system-x86_64 is qemu-system-x86.

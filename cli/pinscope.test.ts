@@ -1,10 +1,21 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { gunzipSync } from 'node:zlib';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FIELDS } from '../model/filter/fields.ts';
 import { evaluate } from '../model/hazards/index.ts';
 import type { ProcessList } from '../model/process-list.ts';
@@ -16,6 +27,8 @@ import { expectPrintable } from '../test/printed.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const program = join(root, 'dist/cli/pinscope.js');
+
+const RECORDED = 'renderer/public/recorded.pinscope';
 
 beforeAll(() => {
   const setup = spawnSync(process.execPath, [join(root, 'build/setup.mjs')], { encoding: 'utf8' });
@@ -45,6 +58,8 @@ describe('help', () => {
     [['snapshot']],
     [['sources']],
     [['serve']],
+    [['record']],
+    [['show']],
     [['start']],
     [['broker']],
     [['broker', 'status']],
@@ -57,7 +72,7 @@ describe('help', () => {
     expectPrintable(stdout);
   });
   test('each command is told in a line', () => {
-    for (const name of ['list', 'snapshot', 'sources', 'serve', 'broker', 'start']) {
+    for (const name of ['list', 'snapshot', 'record', 'show', 'sources', 'serve', 'broker', 'start']) {
       expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
     }
   });
@@ -96,6 +111,15 @@ describe('wrong usage ends with 2 and a sentence', () => {
     ],
     [['snapshot', '--pid', '1', '--filter', 'x', '--resource', '1'], /cannot be used with/],
     [['sources', '--watch'], /unknown option '--watch'/],
+    [['record'], /^pinscope: which process\? Give --pid or --name/],
+    [['record', '--pid', '1', '--interval', '0'], /from 0\.1 to 86400 seconds/],
+    [['record', '--pid', '1', '--duration', 'long'], /from 1 to 31536000 seconds/],
+    [['show'], /missing required argument 'file'/],
+    [['show', RECORDED, '--redact'], /needs both: --redact --output FILE/],
+    [['show', RECORDED, '--output', 'x'], /needs both: --redact --output FILE/],
+    [['show', RECORDED, '--info', '--at', '#1'], /cannot be used with/],
+    [['show', RECORDED, '--at', '#0'], /there is no sample #0: the file has #1 to #\d+/],
+    [['show', RECORDED, '--at', '\x1b[2J'], /\\x1b\[2J is neither a sample like #41 nor a time/],
   ])('%j', (args, words) => {
     const { status, stdout, stderr } = run(...args);
     expect([status, stdout]).toEqual([2, '']);
@@ -429,4 +453,167 @@ test('an addon that is missing is one sentence', () => {
   expect(status).toBe(1);
   expect(stderr).toMatch(/^pinscope: .*\/nonexistent\/pinscope\.node/);
   expect(stderr).not.toMatch(/^ +at /m);
+});
+
+describe('a session file', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'pinscope-session-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  test('is shown at the sample that it names, labelled as a recording', () => {
+    const { status, stdout, stderr } = run('show', RECORDED);
+    expect([status, stderr]).toEqual([0, '']);
+    expectPrintable(stdout);
+    expect(stdout).toMatch(
+      /^RECORDING, not live: renderer\/public\/recorded\.pinscope, sample \d+ of 90, taken/,
+    );
+    expect(stdout).toMatch(/24 disconnected/);
+    for (const line of stdout.split('\n')) expect([...line].length).toBeLessThanOrEqual(100);
+  });
+
+  test('is shown at a number and at a time', () => {
+    const at = (when: string) => JSON.parse(run('show', RECORDED, '--at', when, '--json').stdout) as Snapshot;
+    const first = at('#1');
+    expect(first.schema).toBe('pinscope.snapshot/1');
+    const tenth = at('#10');
+    const time = tenth.takenAt.slice(11, 19);
+    expect(at(time)).toEqual(tenth);
+    expect(at(tenth.takenAt)).toEqual(tenth);
+    expect(at(tenth.takenAt.slice(0, 19))).toEqual(tenth);
+    expect(at('2020-01-01T00:00:00Z')).toEqual(first);
+    const [{ inode } = { inode: 0 }] = tenth.resources;
+    const one = run('show', RECORDED, '--at', '#10', '--json', '--resource', String(inode));
+    expect((JSON.parse(one.stdout) as Snapshot).resources).toHaveLength(1);
+    expect(run('show', RECORDED, '--resource', '999999')).toMatchObject({
+      status: 3,
+      stderr: expect.stringMatching(/there is no dma-buf 999999 in sample/),
+    });
+  });
+
+  test('that is damaged says what is missing, and shows the rest', () => {
+    const file = join(dir, 'damaged.pinscope');
+    const bytes = readFileSync(join(root, RECORDED));
+    bytes.fill(0, 9000, 9040);
+    writeFileSync(file, bytes.subarray(0, 33_000));
+    const info = run('show', file, '--info');
+    expect(info.status).toBe(0);
+    expectPrintable(info.stdout);
+    expect(info.stdout.replace(/\s+/g, ' ')).toMatch(
+      /\d+ samples from sample \d+ on are missing, after the one taken 2026-11-24 17:\d\d:\d\d UTC\. In the frame at byte 0:/,
+    );
+    expect(info.stdout.replace(/\s+/g, ' ')).toMatch(/The file is whole up to sample \d+ and stops there/);
+    const { samples, damage } = JSON.parse(run('show', file, '--info', '--json').stdout);
+    expect(samples.whole).toBeLessThan(samples.count);
+    expect(damage).toHaveLength(2);
+    const missing = run('show', file, '--at', `#${damage[0].sample}`);
+    expect([missing.status, missing.stdout]).toEqual([1, '']);
+    expect(missing.stderr).toMatch(
+      /is missing: in the frame at byte 0, .*The nearest whole one: --at "#\d+"\n$/,
+    );
+    const nearest = /--at "(#\d+)"/.exec(missing.stderr)?.[1] ?? '';
+    expect(run('show', file, '--at', nearest).status).toBe(0);
+  });
+
+  test('that is none is refused in a sentence', () => {
+    const file = join(dir, 'x');
+    writeFileSync(file, 'no session');
+    expect(run('show', file)).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: `pinscope: ${file}: This is no session of Pinscope, or none of it is left: it has no frame.\n`,
+    });
+    expect(run('show', join(dir, 'gone'))).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/cannot be read/),
+    });
+  });
+
+  test('is copied without names, and nothing is written over unasked', () => {
+    const copy = join(dir, 'copy.pinscope');
+    expect(run('show', RECORDED, '--redact', '--output', copy)).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: '',
+    });
+    expect(statSync(copy).mode & 0o777).toBe(0o600);
+    const shown = run('show', copy);
+    expect(shown.stdout).toContain('“vm-1”');
+    expect(gunzipSync(readFileSync(copy)).toString()).not.toContain('fedora');
+    expect(run('show', RECORDED, '--redact', '--output', copy)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/is there already; --force writes over it/),
+    });
+    expect(run('show', RECORDED, '--redact', '--output', copy, '--force').status).toBe(0);
+    expect(readdirSync(dir)).toEqual(['copy.pinscope']);
+  });
+
+  test('is recorded until Ctrl-C, until its time is over, and until the process ends', async () => {
+    const sleeper = spawn('sleep', ['600'], { stdio: 'ignore' });
+    await once(sleeper, 'spawn');
+    const pid = String(sleeper.pid);
+    const recording = async (file: string, ...args: string[]) => {
+      const child = spawn(
+        process.execPath,
+        [program, 'record', '--pid', pid, '-o', file, '-i', '0.1', ...args],
+        {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        },
+      );
+      let stderr = '';
+      child.stderr.on('data', data => {
+        stderr += data;
+      });
+      // The head and one sample are more than this.
+      await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(2000), 20_000);
+      return { child, ended: once(child, 'close').then(([code]) => ({ code, stderr })) };
+    };
+    const info = (file: string) => JSON.parse(run('show', file, '--info', '--json').stdout);
+
+    const interrupted = join(dir, 'a.pinscope');
+    const first = await recording(interrupted);
+    first.child.kill('SIGINT');
+    expect(await first.ended).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^\d+ samples?, .* in .*a\.pinscope\n$/),
+    });
+    expect(info(interrupted)).toMatchObject({ complete: true, damage: [], redacted: false, periodMs: 100 });
+    expect(statSync(interrupted).mode & 0o777).toBe(0o600);
+    expect(run('record', '--pid', pid, '-o', interrupted)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/is there already; --force writes over it/),
+    });
+
+    const timed = await recording(join(dir, 'b.pinscope'), '--duration', '1', '--redact');
+    expect((await timed.ended).code).toBe(0);
+    expect(info(join(dir, 'b.pinscope'))).toMatchObject({ complete: true, redacted: true });
+
+    const killed = await recording(join(dir, 'c.pinscope'));
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    const { samples, complete, damage } = info(join(dir, 'c.pinscope'));
+    expect([samples.count === samples.whole, complete, damage]).toEqual([true, false, []]);
+
+    const last = await recording(join(dir, 'd.pinscope'));
+    sleeper.kill('SIGKILL');
+    expect(await last.ended).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^The process ended\. \d+ sample/),
+    });
+    expect(info(join(dir, 'd.pinscope')).events.at(-1)).toMatchObject({ kind: 'gone' });
+    expect(run('record', '--pid', pid, '-o', join(dir, 'e.pinscope'))).toMatchObject({ status: 3 });
+    expect(existsSync(join(dir, 'e.pinscope'))).toBe(false);
+  });
+
+  test('ends with an error where the disk is full', async () => {
+    const sleeper = spawn('sleep', ['600'], { stdio: 'ignore' });
+    await once(sleeper, 'spawn');
+    const { status, stderr } = run('record', '--pid', String(sleeper.pid), '-o', '/dev/full', '--force');
+    sleeper.kill('SIGKILL');
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/cannot be written any more: ENOSPC.*0 samples until then/),
+    ]);
+  });
 });

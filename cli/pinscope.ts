@@ -24,6 +24,12 @@ const seconds = (text: string): number => {
     throw new InvalidArgumentError('It must be from 0.1 to 86400 seconds.');
   return value;
 };
+const duration = (text: string): number => {
+  const value = Number(text);
+  if (!(value >= 1 && value <= 31_536_000))
+    throw new InvalidArgumentError('It must be from 1 to 31536000 seconds.');
+  return value;
+};
 const runCount = (text: string): number => (text === 'all' ? Number.POSITIVE_INFINITY : nonNegative(text));
 
 const watchOption = () =>
@@ -111,6 +117,61 @@ A page cannot ask for rights; --grant asks sudo here, before the address is prin
 `,
   )
   .action(async options => (await import('./serve.ts')).runServe(options));
+
+program
+  .command('record')
+  .description('writes samples of one process into a session file, until Ctrl-C')
+  .addOption(new Option('-p, --pid <pid>', 'the process').argParser(nonNegative))
+  .addOption(
+    new Option('-n, --name <name>', 'the process by QEMU’s -name, or by its program name').conflicts('pid'),
+  )
+  .addOption(new Option('-o, --output <file>', 'the file; else one here, called by guest and time'))
+  .addOption(new Option('-i, --interval <seconds>', 'from sample to sample').argParser(seconds).default(1))
+  .addOption(new Option('-d, --duration <seconds>', 'ends by itself after that time').argParser(duration))
+  .addOption(new Option('--redact', 'leave out names of guests, users and processes, and paths'))
+  .addOption(new Option('-f, --force', 'write over a file that is there'))
+  .addOption(
+    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
+      .choices(['kernel-memory', 'pages'])
+      .preset('kernel-memory'),
+  )
+  .addHelpText(
+    'after',
+    `
+Every sample is in the file when it was taken: a recording that is killed is whole to its last
+sample. The file is gzip: zcat FILE | jq reads it (docs/SESSION.md). --redact leaves PFNs and
+addresses: they may help somebody who attacks that very machine.
+`,
+  )
+  .action(async options => (await import('./record.ts')).runRecord(options));
+
+program
+  .command('show')
+  .argument('<file>', 'a session file')
+  .description('a sample of a session file, or what is in the file')
+  .addOption(
+    new Option(
+      '-a, --at <when>',
+      'the sample of that number (“#41”), or the last at that time (ISO 8601, or HH:MM:SS)',
+    ),
+  )
+  .addOption(new Option('-r, --resource <inode>', 'only this dma-buf, in detail').argParser(nonNegative))
+  .addOption(
+    new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12),
+  )
+  .addOption(new Option('--info', 'from when to when, samples, gaps, events, damage').conflicts('at'))
+  .addOption(new Option('--redact', 'write a copy without names and paths; needs --output'))
+  .addOption(new Option('-o, --output <file>', 'the copy'))
+  .addOption(new Option('-f, --force', 'write over a file that is there'))
+  .addOption(new Option('--json', 'print one JSON document'))
+  .addHelpText(
+    'after',
+    `
+A damaged file is shown as far as it is whole, and --info says where it stops. Without --at it is
+the sample that the file names to be opened at, else the first. Times are UTC.
+`,
+  )
+  .action(async (file, options) => (await import('./show.ts')).runShow(file, options));
 
 program
   .command('sources')

@@ -7,6 +7,7 @@ export function damageText({ offset, sample, count, after, detail }: Damage): st
     count === null
       ? `The file is whole up to sample ${sample} and stops there`
       : `${plural(count, 'sample')} from sample ${sample + 1} on ${count === 1 ? 'is' : 'are'} missing`;
-  const time = after === null ? '' : `, after the one taken ${after}`;
+  const time =
+    after === null ? '' : `, after the one taken ${after.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')}`;
   return `${what}${time}. In the frame at byte ${offset}: ${detail}.`;
 }

@@ -195,10 +195,13 @@ export class SessionFile {
     return { events, damage, whole, unknownLines, complete };
   }
 
-  /** Events of the frame of sample `n`. */
-  async eventsNear(n: number): Promise<readonly FrameEvent[]> {
+  /** Why sample `n` is not there; `null` where it is. */
+  async whyMissing(n: number): Promise<string | null> {
     const frame = this.frames[this.frameIndex(n)];
-    return frame === undefined ? [] : (await this.decode(frame)).events;
+    if (frame === undefined) return 'the beginning of the file is missing or damaged';
+    const { samples, trouble } = await this.decode(frame);
+    if (n - frame.sample < samples.length) return null;
+    return `in the frame at byte ${frame.offset}, ${trouble ?? 'which ends before it'}`;
   }
 
   private frameIndex(n: number): number {
