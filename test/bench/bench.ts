@@ -4,6 +4,7 @@ import { pageMap64Gib, pageMapFragmented } from './page-map.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
 import { coldStart, sampleGigabyte, snapshotCpu, windowMemory } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
+import { sessionDay } from './session.ts';
 import { wire64, wire10000 } from './wire.ts';
 
 const benches: readonly Bench[] = [
@@ -18,6 +19,7 @@ const benches: readonly Bench[] = [
   windowMemory,
   pageMap64Gib,
   pageMapFragmented,
+  sessionDay,
 ];
 
 async function main(args: readonly string[]): Promise<number> {
