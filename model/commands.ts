@@ -6,7 +6,7 @@ export interface CommandDefinition {
   readonly title: string;
   /** Keys as Electron writes them (`CmdOrCtrl+R`), `null`: none. */
   readonly key: string | null;
-  readonly menu: 'File' | 'View' | 'Go' | 'Map' | 'Capture' | 'Help';
+  readonly menu: 'File' | 'Edit' | 'View' | 'Go' | 'Map' | 'Capture' | 'Help';
   /** Done by the shell with a role of Electron's own menu. */
   readonly role?: 'quit' | 'close' | 'zoomIn' | 'zoomOut' | 'resetZoom' | 'togglefullscreen';
 }
@@ -17,6 +17,17 @@ export const COMMANDS = {
   'file.saveRedacted': { title: 'Save a Redacted Copy of the Session', key: null, menu: 'File' },
   'file.close': { title: 'Close Window', key: 'CmdOrCtrl+W', menu: 'File', role: 'close' },
   'file.quit': { title: 'Quit', key: 'CmdOrCtrl+Q', menu: 'File', role: 'quit' },
+  'table.copyCell': { title: 'Copy Cell', key: 'CmdOrCtrl+Alt+C', menu: 'Edit' },
+  // Ctrl+C is the table's own, so that it stays the field's where a text is marked.
+  'table.copyRow': { title: 'Copy Row (tab-separated)', key: null, menu: 'Edit' },
+  'table.copyTsv': { title: 'Copy Table as TSV', key: null, menu: 'Edit' },
+  'table.copyJson': { title: 'Copy Table as JSON', key: null, menu: 'Edit' },
+  'table.copyMarkdown': { title: 'Copy Table as Markdown', key: 'CmdOrCtrl+Shift+C', menu: 'Edit' },
+  'view.filter': { title: 'Filter Resources', key: 'CmdOrCtrl+F', menu: 'View' },
+  'filter.applyCell': { title: 'Apply Cell as Filter', key: 'CmdOrCtrl+Shift+F', menu: 'View' },
+  'filter.excludeCell': { title: 'Exclude Cell by Filter', key: 'CmdOrCtrl+Shift+E', menu: 'View' },
+  'filter.addCell': { title: 'Add Cell to Filter', key: null, menu: 'View' },
+  'filter.clear': { title: 'Clear the Filter', key: null, menu: 'View' },
   'view.theme': { title: 'Switch Between Light and Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
   'view.zoomIn': { title: 'Zoom In', key: 'CmdOrCtrl+=', menu: 'View', role: 'zoomIn' },
   'view.zoomOut': { title: 'Zoom Out', key: 'CmdOrCtrl+-', menu: 'View', role: 'zoomOut' },

@@ -1,6 +1,7 @@
 import { createContext } from 'svelte';
 import type { CommandId } from '../model/commands.ts';
 import type { Shell } from './shell.ts';
+import type { Filter } from './state/filter.svelte.ts';
 import type { History } from './state/history.svelte.ts';
 import type { Navigation } from './state/navigation.svelte.ts';
 import type { PageMapState } from './state/page-map.svelte.ts';
@@ -9,6 +10,7 @@ import type { Privilege } from './state/privilege.svelte.ts';
 import type { Recordings } from './state/recordings.svelte.ts';
 import type { Selection } from './state/selection.svelte.ts';
 import type { Session } from './state/session.svelte.ts';
+import type { Tables } from './state/tables.svelte.ts';
 
 /** What every view may reach. */
 export interface App {
@@ -18,10 +20,10 @@ export interface App {
   readonly navigation: Navigation;
   readonly prefs: Prefs;
   readonly history: History;
-  /** Narrows the table of resources to a filter expression; missing where there is no filter. */
-  readonly filterResources?: (expression: string) => void;
   readonly pageMap: PageMapState;
   readonly recordings: Recordings;
+  readonly filter: Filter;
+  readonly tables: Tables;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
   /** What opened the page; `null`: nothing did, so commands with a role of Electron's are nobody's. */

@@ -4,6 +4,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import { findShell } from './shell.ts';
 import { Clock } from './state/clock.svelte.ts';
+import { Filter } from './state/filter.svelte.ts';
 import { History } from './state/history.svelte.ts';
 import { Navigation } from './state/navigation.svelte.ts';
 import { Prefs, type PrefsStore } from './state/prefs.svelte.ts';
@@ -11,6 +12,7 @@ import { Privilege } from './state/privilege.svelte.ts';
 import { Recordings } from './state/recordings.svelte.ts';
 import { Selection } from './state/selection.svelte.ts';
 import { Session } from './state/session.svelte.ts';
+import { Tables } from './state/tables.svelte.ts';
 import { applyTheme } from './state/theme.ts';
 import { loadRecording } from './transport/replay.ts';
 
@@ -38,10 +40,22 @@ const session = new Session(transport, loadRecording, selection, clock, () => re
 const navigation = new Navigation();
 const history = new History();
 session.onSample((sample, source, periodMs) => history.observe(sample, source, periodMs));
+const filter = new Filter();
+const tables = new Tables(filter, text => navigator.clipboard.writeText(text));
 
 const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element #app');
-mount(App, {
-  target,
-  props: { shell, clock, prefs, selection, privilege, recordings, session, navigation, history },
-});
+const props = {
+  shell,
+  clock,
+  prefs,
+  selection,
+  privilege,
+  recordings,
+  session,
+  navigation,
+  history,
+  filter,
+  tables,
+};
+mount(App, { target, props });

@@ -1,10 +1,12 @@
 import { COMMANDS, type CommandId } from '../../model/commands.ts';
+import type { Filter } from '../state/filter.svelte.ts';
 import type { Navigation } from '../state/navigation.svelte.ts';
 import type { PageMapState } from '../state/page-map.svelte.ts';
 import type { Prefs } from '../state/prefs.svelte.ts';
 import type { Privilege } from '../state/privilege.svelte.ts';
 import type { Recordings } from '../state/recordings.svelte.ts';
 import type { Session } from '../state/session.svelte.ts';
+import type { Tables } from '../state/tables.svelte.ts';
 import { commandOf, type PageCommandId } from './keys.ts';
 import { mapHandlers } from './map-handlers.ts';
 
@@ -15,11 +17,13 @@ export interface CommandStates {
   readonly prefs: Prefs;
   readonly pageMap: PageMapState;
   readonly recordings: Recordings;
+  readonly filter: Filter;
+  readonly tables: Tables;
 }
 
 /** What each command does here. The compiler asks for every command of the table that Electron does not do itself. */
 export function commandHandlers(states: CommandStates): Record<PageCommandId, () => void> {
-  const { session, privilege, navigation, prefs, pageMap, recordings } = states;
+  const { session, privilege, navigation, prefs, pageMap, recordings, filter, tables } = states;
   return {
     'file.openRecording': () => void session.openRecording(),
     'file.openSession': () => {
@@ -33,7 +37,17 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'replay.first': () => session.replay?.seek(0),
     'replay.last': () => session.replay?.seek(session.replay.file.count - 1, -1),
     'replay.live': () => session.backToLive(),
+    'table.copyCell': () => void tables.copy('cell'),
+    'table.copyRow': () => void tables.copy('row'),
+    'table.copyTsv': () => void tables.copy('tsv'),
+    'table.copyJson': () => void tables.copy('json'),
+    'table.copyMarkdown': () => void tables.copy('markdown'),
     'view.theme': () => prefs.switchTheme(),
+    'view.filter': () => void navigation.go('filter'),
+    'filter.clear': () => filter.clear(),
+    'filter.applyCell': () => tables.filterBy('apply'),
+    'filter.excludeCell': () => tables.filterBy('exclude'),
+    'filter.addCell': () => tables.filterBy('add'),
     'go.processes': () => void navigation.go('processes'),
     'go.overview': () => void navigation.go('overview'),
     'go.resources': () => void navigation.go('resources'),

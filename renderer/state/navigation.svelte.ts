@@ -17,6 +17,7 @@ const PLACES = {
   processes: null,
   overview: 'overview',
   resources: 'resources',
+  filter: 'resources',
   runs: 'resources',
   map: 'map',
   findings: 'findings',

@@ -4,11 +4,13 @@ export interface SavedPrefs {
   readonly theme: ThemeChoice;
   /** Height of the detail pane as a share of the view, 0.2 to 0.85. */
   readonly detailShare: number;
+  /** Ids of columns that are not shown, by table. */
+  readonly hiddenColumns: Readonly<Record<string, readonly string[]>>;
 }
 export type ThemeChoice = 'system' | 'light' | 'dark';
 
 const KEY = 'pinscope.prefs';
-const DEFAULTS: SavedPrefs = { version: 1, theme: 'system', detailShare: 0.58 };
+const DEFAULTS: SavedPrefs = { version: 1, theme: 'system', detailShare: 0.58, hiddenColumns: {} };
 
 /** What was saved, field by field; whatever is missing, damaged or of another version has its default. */
 export function parsePrefs(text: string | null): SavedPrefs {
@@ -19,12 +21,22 @@ export function parsePrefs(text: string | null): SavedPrefs {
     return DEFAULTS;
   }
   if (saved.version !== 1) return DEFAULTS;
-  const { theme, detailShare } = saved;
+  const { theme, detailShare, hiddenColumns } = saved;
   return {
     version: 1,
     theme: theme === 'light' || theme === 'dark' ? theme : DEFAULTS.theme,
     detailShare: typeof detailShare === 'number' ? clampShare(detailShare) : DEFAULTS.detailShare,
+    hiddenColumns: parseColumns(hiddenColumns),
   };
+}
+
+/** Lists of ids; what is none is left out. Without a prototype, because names of tables are keys. */
+function parseColumns(saved: unknown): SavedPrefs['hiddenColumns'] {
+  const columns: Record<string, readonly string[]> = Object.create(null);
+  for (const [table, ids] of Object.entries(Object(saved))) {
+    if (Array.isArray(ids)) columns[table] = ids.filter(id => typeof id === 'string');
+  }
+  return columns;
 }
 
 const clampShare = (share: number): number =>
@@ -48,6 +60,24 @@ export class Prefs {
   }
   set detailShare(share: number) {
     this.#save({ ...this.#saved, detailShare: clampShare(share) });
+  }
+
+  /** Ids of columns that a table does not show. */
+  hiddenColumns(table: string): readonly string[] {
+    return this.#saved.hiddenColumns[table] ?? [];
+  }
+
+  showColumn(table: string, column: string, shown: boolean): void {
+    const others = this.hiddenColumns(table).filter(id => id !== column);
+    this.#hide(table, shown ? others : [...others, column]);
+  }
+
+  showAllColumns(table: string): void {
+    this.#hide(table, []);
+  }
+
+  #hide(table: string, ids: readonly string[]): void {
+    this.#save({ ...this.#saved, hiddenColumns: { ...this.#saved.hiddenColumns, [table]: ids } });
   }
 
   /** The theme that is shown. */

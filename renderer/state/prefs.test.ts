@@ -26,6 +26,32 @@ test('each damaged field has its default, the others stay', () => {
   expect(parsePrefs('{"version":1,"detailShare":9}').detailShare).toBe(0.85);
 });
 
+test('columns that were hidden stay hidden, each in its table', () => {
+  let saved: string | null = null;
+  const store: PrefsStore = {
+    getItem: () => saved,
+    setItem: (_, text) => {
+      saved = text;
+    },
+  };
+  const prefs = new Prefs(store);
+  prefs.showColumn('runs', 'gpa', false);
+  prefs.showColumn('runs', 'node', false);
+  prefs.showColumn('resources', 'age', false);
+  prefs.showColumn('runs', 'gpa', true);
+  const next = new Prefs(store);
+  expect([next.hiddenColumns('runs'), next.hiddenColumns('resources'), next.hiddenColumns('zones')]).toEqual([
+    ['node'],
+    ['age'],
+    [],
+  ]);
+  next.showAllColumns('runs');
+  expect(new Prefs(store).hiddenColumns('runs')).toEqual([]);
+  const damaged = '{"version":1,"hiddenColumns":{"runs":["a",1,null],"x":3,"__proto__":["y"]}}';
+  expect(parsePrefs(damaged).hiddenColumns).toEqual({ runs: ['a'], ['__proto__']: ['y'] });
+  expect(parsePrefs('{"version":1,"hiddenColumns":"runs"}').hiddenColumns).toEqual({});
+});
+
 const media = (matches: boolean) =>
   ({ matches, addEventListener: () => {}, removeEventListener: () => {} }) as unknown as MediaQueryList;
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Column, nextSorting, sorted, toTsv } from './column.ts';
+import { type Column, nextSorting, sorted } from './column.ts';
 
 interface Row {
   readonly id: number;
@@ -44,8 +44,4 @@ test('a heading sorts up, then down, and another heading up again', () => {
     false,
   ]);
   expect(nextSorting(once, 'id')).toEqual({ column: 'id', descending: false });
-});
-
-test('a copied cell cannot become two', () => {
-  expect(toTsv(columns, rows.slice(0, 1))).toBe('Id\tSize\na 1 b\t5\n');
 });

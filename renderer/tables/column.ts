@@ -1,3 +1,5 @@
+import type { Expression } from '../../model/filter/ast.ts';
+
 /** How a cell is painted: a meaning, which tokens.css gives a colour. */
 export type Tone = 'plain' | 'muted' | 'ok' | 'info' | 'warning' | 'error';
 
@@ -19,8 +21,20 @@ export interface Column<Row> {
   /** What the cell says. Made safe to print by the column where it comes from outside. */
   readonly text: (row: Row) => string;
   readonly tone?: (row: Row) => Tone;
+  /** The value behind the text, for JSON: bytes, pages, milliseconds; `null`: unknown. Without it, the text is the value. */
+  readonly value?: (row: Row) => Raw;
+  /** The filter that chooses what has this cell's value; `null`: none does. Without it, no cell of the column is a filter. */
+  readonly clause?: (row: Row) => Expression | null;
   /** By what it sorts; `null` (unknown) always comes last. Without it the column does not sort. */
   readonly sortBy?: (row: Row) => number | string | null;
+}
+
+export type Raw = string | number | boolean | null | readonly Raw[] | { readonly [key: string]: Raw };
+
+/** What JSON gets for a cell. A number that is none (a column of runs has NaN for unknown) is unknown. */
+export function rawValue<Row>(column: Column<Row>, row: Row): Raw {
+  const value = column.value === undefined ? column.text(row) : column.value(row);
+  return typeof value === 'number' && !Number.isFinite(value) ? null : value;
 }
 
 export interface Sorting {
@@ -45,11 +59,4 @@ export function sorted<Row>(rows: readonly Row[], columns: readonly Column<Row>[
 /** The order after a click on a header: first up, then down. */
 export function nextSorting(sorting: Sorting | null, column: string): Sorting {
   return { column, descending: sorting?.column === column && !sorting.descending };
-}
-
-/** Rows as tab-separated values with a line of headings, as spreadsheets and mails take them. */
-export function toTsv<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
-  const cell = (text: string) => text.replace(/[\t\n\r]/g, ' ');
-  const lines = [columns.map(({ title }) => title), ...rows.map(row => columns.map(({ text }) => text(row)))];
-  return `${lines.map(line => line.map(cell).join('\t')).join('\n')}\n`;
 }

@@ -1,3 +1,5 @@
+import type { Expression } from '../../model/filter/ast.ts';
+import { compare, equals } from '../../model/filter/combine.ts';
 import { formatBytes } from '../../model/format.ts';
 import type {
   CmaArea,
@@ -23,14 +25,49 @@ export function counterText(value: number | string | null): string {
   return signed < 0n ? `${value} (= ${signed}: it wrapped below 0)` : value;
 }
 
+/** A column of a count that may not be known. */
+function count<Row>(
+  id: string,
+  title: string,
+  hint: string,
+  of: (row: Row) => number | string | null,
+  more: Partial<Column<Row>> = {},
+): Column<Row> {
+  return { id, title, hint, ...COUNT, text: row => known(of(row)), value: of, ...more };
+}
+
+/** A column of pages as bytes. */
+function bytes<Row>(id: string, title: string, hint: string, of: (row: Row) => number): Column<Row> {
+  return { id, title, hint, ...COUNT, text: row => formatBytes(of(row)), value: of };
+}
+
+/** Node and zone: of zones, and of their migratetypes. */
+const placeColumns: readonly Column<{ readonly node: number; readonly zone: string }>[] = [
+  count('node', 'Node', 'NUMA node.', ({ node }) => node, {
+    width: 4,
+    clause: ({ node }) => equals('node', node),
+  }),
+  {
+    id: 'zone',
+    title: 'Zone',
+    hint: 'Zone.',
+    width: 9,
+    text: ({ zone }) => printable(zone),
+    clause: ({ zone }) => equals('zone', zone),
+  },
+];
+
+const pfnText = (pfn: number | null): string => (pfn === null ? '–' : hex(pfn));
+const pfns = (first: number | null, pages: number): Expression | null =>
+  first === null || pages === 0
+    ? null
+    : compare('pfn', '==', { kind: 'range', first, last: first + pages - 1 });
+
 /** hugetlb pools by size and node (/sys/kernel/mm/hugepages and node*\/hugepages). */
 export const hugetlbColumns: readonly Column<HugetlbPool>[] = [
   {
-    id: 'size',
-    title: 'Page size',
-    hint: 'Size of the pool’s huge pages.',
-    ...COUNT,
-    text: ({ pageSizeBytes }) => formatBytes(pageSizeBytes),
+    ...bytes<HugetlbPool>('size', 'Page size', 'Size of the pool’s huge pages.', pool => pool.pageSizeBytes),
+    clause: ({ pageSizeBytes }) => equals('folio', pageSizeBytes),
   },
   {
     id: 'node',
@@ -39,110 +76,53 @@ export const hugetlbColumns: readonly Column<HugetlbPool>[] = [
     width: 9,
     text: ({ node }) => (node === null ? 'all' : `node ${node}`),
     tone: ({ node }) => (node === null ? 'plain' : 'muted'),
+    value: ({ node }) => node ?? 'all',
+    clause: ({ node }) => (node === null ? null : equals('node', node)),
   },
-  { id: 'total', title: 'Total', hint: 'nr_hugepages', ...COUNT, text: ({ total }) => known(total) },
-  {
-    id: 'free',
-    title: 'Free',
-    hint: 'free_hugepages: not allocated; reserved ones among them.',
-    ...COUNT,
-    text: ({ free }) => known(free),
+  count('total', 'Total', 'nr_hugepages', ({ total }) => total),
+  count('free', 'Free', 'free_hugepages: not allocated; reserved ones among them.', ({ free }) => free, {
     tone: ({ free, total }) => (free === 0 && total > 0 ? 'warning' : 'plain'),
-  },
-  {
-    id: 'reserved',
-    title: 'Reserved',
-    hint: 'resv_hugepages: promised to mappings, not yet allocated. Only the whole machine has it.',
-    ...COUNT,
-    text: ({ reserved }) => counterText(reserved),
-    tone: ({ reserved }) => (typeof reserved === 'string' ? 'error' : 'plain'),
-  },
-  {
-    id: 'surplus',
-    title: 'Surplus',
-    hint: 'surplus_hugepages: above the configured number.',
-    ...COUNT,
-    text: ({ surplus }) => known(surplus),
-  },
-  {
-    id: 'overcommit',
-    title: 'Overcommit',
-    hint: 'nr_overcommit_hugepages: how many surplus pages are allowed.',
-    ...COUNT,
-    text: ({ overcommit }) => known(overcommit),
-  },
+  }),
+  count(
+    'reserved',
+    'Reserved',
+    'resv_hugepages: promised to mappings, not yet allocated. Only the whole machine has it.',
+    ({ reserved }) => reserved,
+    {
+      text: ({ reserved }) => counterText(reserved),
+      tone: ({ reserved }) => (typeof reserved === 'string' ? 'error' : 'plain'),
+    },
+  ),
+  count('surplus', 'Surplus', 'surplus_hugepages: above the configured number.', ({ surplus }) => surplus),
+  count(
+    'overcommit',
+    'Overcommit',
+    'nr_overcommit_hugepages: how many surplus pages are allowed.',
+    ({ overcommit }) => overcommit,
+  ),
 ];
 
 /** Zones by node (/proc/zoneinfo). */
 export function zoneColumns(pageSize: number): Column<ZoneState>[] {
-  const bytes = (pages: number) => formatBytes(pages * pageSize);
   return [
-    {
-      id: 'node',
-      title: 'Node',
-      hint: 'NUMA node.',
-      ...COUNT,
-      width: 4,
-      text: ({ node }) => String(node),
-    },
-    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 9, text: ({ zone }) => printable(zone) },
-    {
-      id: 'start',
-      title: 'Start PFN',
-      hint: 'start_pfn; none for a zone without pages.',
-      ...COUNT,
-      text: ({ startPfn }) => (startPfn === null ? '–' : hex(startPfn)),
-    },
-    {
-      id: 'spanned',
-      title: 'Spanned',
-      hint: 'Pages from the first to the last, holes included.',
-      ...COUNT,
-      text: ({ spannedPages }) => String(spannedPages),
-    },
-    {
-      id: 'present',
-      title: 'Present',
-      hint: 'Pages without the holes.',
-      ...COUNT,
-      text: zone => String(zone.presentPages),
-    },
-    {
-      id: 'managed',
-      title: 'Managed',
-      hint: 'Pages that the page allocator has.',
-      ...COUNT,
-      text: ({ managedPages }) => String(managedPages),
-    },
-    {
-      id: 'size',
-      title: 'in bytes',
-      hint: 'Managed pages in bytes.',
-      ...COUNT,
-      text: zone => bytes(zone.managedPages),
-    },
-    { id: 'free', title: 'Free', hint: 'Free pages.', ...COUNT, text: ({ freePages }) => String(freePages) },
-    {
-      id: 'freeBytes',
-      title: 'in bytes',
-      hint: 'Free pages in bytes.',
-      ...COUNT,
-      text: zone => bytes(zone.freePages),
-    },
-    {
-      id: 'cma',
-      title: 'CMA',
-      hint: 'Pages of CMA areas.',
-      ...COUNT,
-      text: ({ cmaPages }) => known(cmaPages),
-    },
-    {
-      id: 'freeCma',
-      title: 'Free CMA',
-      hint: 'Free pages of CMA areas.',
-      ...COUNT,
-      text: ({ freeCmaPages }) => known(freeCmaPages),
-    },
+    ...placeColumns,
+    count('start', 'Start PFN', 'start_pfn; none for a zone without pages.', ({ startPfn }) => startPfn, {
+      text: ({ startPfn }) => pfnText(startPfn),
+      clause: ({ startPfn, spannedPages }) => pfns(startPfn, spannedPages),
+    }),
+    count(
+      'spanned',
+      'Spanned',
+      'Pages from the first to the last, holes included.',
+      zone => zone.spannedPages,
+    ),
+    count('present', 'Present', 'Pages without the holes.', zone => zone.presentPages),
+    count('managed', 'Managed', 'Pages that the page allocator has.', zone => zone.managedPages),
+    bytes('size', 'in bytes', 'Managed pages in bytes.', zone => zone.managedPages * pageSize),
+    count('free', 'Free', 'Free pages.', zone => zone.freePages),
+    bytes('freeBytes', 'in bytes', 'Free pages in bytes.', zone => zone.freePages * pageSize),
+    count('cma', 'CMA', 'Pages of CMA areas.', zone => zone.cmaPages),
+    count('freeCma', 'Free CMA', 'Free pages of CMA areas.', zone => zone.freeCmaPages),
   ];
 }
 
@@ -150,40 +130,24 @@ export function zoneColumns(pageSize: number): Column<ZoneState>[] {
 export function migratetypeColumns(rows: readonly MigratetypeState[]): Column<MigratetypeState>[] {
   const orders = Math.max(0, ...rows.map(({ freePagesByOrder }) => freePagesByOrder.length));
   return [
-    {
-      id: 'node',
-      title: 'Node',
-      hint: 'NUMA node.',
-      ...COUNT,
-      width: 4,
-      text: ({ node }) => String(node),
-    },
-    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 9, text: ({ zone }) => printable(zone) },
+    ...placeColumns,
     {
       id: 'type',
       title: 'Migratetype',
       hint: 'Type of pageblocks.',
       width: 12,
       text: ({ type }) => printable(type),
+      clause: ({ type }) => equals('migratetype', type),
     },
-    {
-      id: 'blocks',
-      title: 'Pageblocks',
-      hint: 'Pageblocks of this type.',
-      ...COUNT,
-      text: row => String(row.blocks),
-    },
-    ...Array.from(
-      { length: orders },
-      (_, order): Column<MigratetypeState> => ({
-        id: `order${order}`,
-        title: `2^${order}`,
-        hint: `Free blocks of 2^${order} pages in pageblocks of this type.`,
-        ...COUNT,
-        width: 4,
-        text: ({ freePagesByOrder }) => known(freePagesByOrder[order] ?? null),
-        tone: ({ freePagesByOrder }) => (freePagesByOrder[order] ? 'plain' : 'muted'),
-      }),
+    count('blocks', 'Pageblocks', 'Pageblocks of this type.', row => row.blocks),
+    ...Array.from({ length: orders }, (_, order) =>
+      count<MigratetypeState>(
+        `order${order}`,
+        `2^${order}`,
+        `Free blocks of 2^${order} pages in pageblocks of this type.`,
+        ({ freePagesByOrder }) => freePagesByOrder[order] ?? null,
+        { width: 4, tone: ({ freePagesByOrder }) => (freePagesByOrder[order] ? 'plain' : 'muted') },
+      ),
     ),
   ];
 }
@@ -197,34 +161,32 @@ export const cmaColumns: readonly Column<CmaArea>[] = [
     width: 16,
     text: ({ name }) => printable(name),
   },
-  {
-    id: 'total',
-    title: 'Pages',
-    hint: 'Pages of the area.',
-    ...COUNT,
-    text: ({ totalPages }) => String(totalPages),
-  },
-  {
-    id: 'available',
-    title: 'Available',
-    hint: 'Pages that CMA could hand out; – where the kernel does not tell.',
-    ...COUNT,
-    text: ({ availablePages }) => known(availablePages),
-  },
-  {
-    id: 'base',
-    title: 'Base PFN',
-    hint: 'First page of the area; only root may know.',
-    ...COUNT,
-    text: ({ basePfn }) => (basePfn === null ? '–' : hex(basePfn)),
-  },
+  count('total', 'Pages', 'Pages of the area.', ({ totalPages }) => totalPages),
+  count(
+    'available',
+    'Available',
+    'Pages that CMA could hand out; – where the kernel does not tell.',
+    ({ availablePages }) => availablePages,
+  ),
+  count('base', 'Base PFN', 'First page of the area; only root may know.', ({ basePfn }) => basePfn, {
+    text: ({ basePfn }) => pfnText(basePfn),
+    clause: ({ basePfn, totalPages }) => pfns(basePfn, totalPages),
+  }),
 ];
+
+/** Inodes named of a block; the others are counted. */
+const NAMED = 16;
 
 /** Hotplug blocks (/sys/devices/system/memory). */
 export const blockColumns: readonly Column<MemoryBlockState>[] = [
-  { id: 'block', title: 'Block', hint: 'memoryN of sysfs.', ...COUNT, text: ({ block }) => String(block) },
-  { id: 'start', title: 'Start PFN', hint: 'First page.', ...COUNT, text: ({ startPfn }) => hex(startPfn) },
-  { id: 'node', title: 'Node', hint: 'NUMA node.', ...COUNT, width: 6, text: ({ node }) => known(node) },
+  count('block', 'Block', 'memoryN of sysfs.', ({ block }) => block),
+  count('start', 'Start PFN', 'First page.', ({ startPfn }) => startPfn, {
+    text: ({ startPfn }) => hex(startPfn),
+  }),
+  count('node', 'Node', 'NUMA node.', ({ node }) => node, {
+    width: 4,
+    clause: ({ node }) => equals('node', node),
+  }),
   {
     id: 'state',
     title: 'State',
@@ -238,15 +200,15 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     hint: 'Zones that it could be online in.',
     width: 14,
     text: ({ validZones }) => (validZones.length === 0 ? '–' : printable(validZones.join(', '))),
+    value: ({ validZones }) => validZones,
   },
-  {
-    id: 'pinned',
-    title: 'Pages held',
-    hint: 'Distinct pages that this process’s buffers hold here.',
-    ...COUNT,
-    width: 11,
-    text: ({ pinnedPages }) => (pinnedPages === null ? 'not read' : String(pinnedPages)),
-  },
+  count(
+    'pinned',
+    'Pages held',
+    'Distinct pages that this process’s buffers hold here.',
+    ({ pinnedPages }) => pinnedPages,
+    { text: ({ pinnedPages }) => (pinnedPages === null ? 'not read' : String(pinnedPages)), width: 11 },
+  ),
   {
     id: 'holders',
     title: 'By dma-buf',
@@ -254,6 +216,16 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     width: 20,
     grow: 1,
     text: ({ heldBy }) =>
-      `${heldBy.slice(0, 16).join(', ')}${heldBy.length > 16 ? ` and ${heldBy.length - 16} more` : ''}`,
+      `${heldBy.slice(0, NAMED).join(', ')}${heldBy.length > NAMED ? ` and ${heldBy.length - NAMED} more` : ''}`,
+    value: ({ heldBy }) => heldBy,
+    // A filter of hundreds of numbers is none that anybody reads.
+    clause: ({ heldBy }) => (heldBy.length > NAMED ? null : anyInode(heldBy)),
   },
 ];
+
+function anyInode(inodes: readonly number[]): Expression | null {
+  return inodes.reduce<Expression | null>((left, inode) => {
+    const right = equals('inode', inode);
+    return left === null ? right : { kind: 'or', left, right };
+  }, null);
+}

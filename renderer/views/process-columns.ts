@@ -1,3 +1,4 @@
+import { equals } from '../../model/filter/combine.ts';
 import { formatBytes, plural } from '../../model/format.ts';
 import type { RamBackend, Target } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
@@ -12,6 +13,7 @@ export const ramColumns: readonly Column<RamBackend>[] = [
     hint: 'QEMU’s id of the memory backend; ? where nothing tells which one this is.',
     width: 10,
     text: ({ id }) => printable(id ?? '?'),
+    value: ({ id }) => id,
   },
   {
     id: 'inode',
@@ -21,6 +23,8 @@ export const ramColumns: readonly Column<RamBackend>[] = [
     align: 'right',
     face: 'data',
     text: ({ inode }) => String(inode),
+    value: ({ inode }) => inode,
+    clause: ({ inode }) => equals('ram', inode),
   },
   {
     id: 'size',
@@ -30,6 +34,7 @@ export const ramColumns: readonly Column<RamBackend>[] = [
     align: 'right',
     face: 'data',
     text: ({ sizeBytes }) => formatBytes(sizeBytes),
+    value: ({ sizeBytes }) => sizeBytes,
   },
   {
     id: 'page',
@@ -39,6 +44,7 @@ export const ramColumns: readonly Column<RamBackend>[] = [
     align: 'right',
     face: 'data',
     text: ({ pageSizeBytes }) => (pageSizeBytes === null ? '?' : formatBytes(pageSizeBytes)),
+    value: ({ pageSizeBytes }) => pageSizeBytes,
   },
   {
     id: 'share',
@@ -54,6 +60,7 @@ export const ramColumns: readonly Column<RamBackend>[] = [
     hint: 'udmabuf refuses a memfd without this seal.',
     width: 13,
     text: ({ sealed }) => (sealed === null ? '?' : sealed ? 'yes' : 'no'),
+    value: ({ sealed }) => sealed,
     tone: ({ sealed }) => (sealed === false ? 'warning' : 'plain'),
   },
   {
@@ -77,6 +84,7 @@ export const ramColumns: readonly Column<RamBackend>[] = [
         : guestRanges
             .map(({ gpa, bytes }) => `${printable(gpa)}–${hex(BigInt(gpa) + BigInt(bytes) - 1n)}`)
             .join(', '),
+    value: ({ guestRanges }) => guestRanges?.map(range => ({ ...range })) ?? null,
   },
 ];
 

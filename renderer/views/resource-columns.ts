@@ -1,3 +1,5 @@
+import type { Expression } from '../../model/filter/ast.ts';
+import { both, compare, equals } from '../../model/filter/combine.ts';
 import { formatBytes, formatSpan } from '../../model/format.ts';
 import type { Sample, SampledResource } from '../../model/run-columns.ts';
 import { printable } from '../../model/text.ts';
@@ -23,6 +25,8 @@ export function resourceColumns(
       hint: 'The worst finding about this buffer. No mark does not mean that it is safe.',
       width: 2,
       text: ({ inode }) => worst.get(inode) ?? '',
+      value: ({ inode }) => worst.get(inode) ?? null,
+      clause: ({ inode }) => equals('severity', worst.get(inode) ?? 'none'),
       sortBy: ({ inode }) => -severityRank(worst.get(inode)),
     },
     {
@@ -33,6 +37,8 @@ export function resourceColumns(
       align: 'right',
       face: 'data',
       text: ({ inode }) => String(inode),
+      value: ({ inode }) => inode,
+      clause: ({ inode }) => equals('inode', inode),
       sortBy: ({ inode }) => inode,
     },
     {
@@ -42,6 +48,8 @@ export function resourceColumns(
       width: 8,
       grow: 1,
       text: nameText,
+      value: ({ name }) => name,
+      clause: nameClause,
       tone: ({ name }) => (name ? 'plain' : 'muted'),
       sortBy: ({ name }) => name,
     },
@@ -53,6 +61,8 @@ export function resourceColumns(
       align: 'right',
       face: 'data',
       text: ({ sizeBytes }) => (sizeBytes === null ? '?' : formatBytes(sizeBytes)),
+      value: ({ sizeBytes }) => sizeBytes,
+      clause: ({ sizeBytes }) => equals('size', sizeBytes),
       sortBy: ({ sizeBytes }) => sizeBytes,
     },
     {
@@ -63,6 +73,8 @@ export function resourceColumns(
       align: 'right',
       face: 'data',
       text: resource => (resource.pages ? String(resource.pages.count) : unread(resource)),
+      value: ({ pages }) => pages?.count ?? null,
+      clause: ({ pages }) => equals('pages', pages?.count ?? null),
       tone: unreadTone,
       sortBy: ({ pages }) => pages?.count ?? null,
     },
@@ -74,6 +86,8 @@ export function resourceColumns(
       align: 'right',
       face: 'data',
       text: resource => (resource.pages ? formatBytes(resource.pages.folioBytes) : unread(resource)),
+      value: ({ pages }) => pages?.folioBytes ?? null,
+      clause: ({ pages }) => equals('holds', pages?.folioBytes ?? null),
       tone: unreadTone,
       sortBy: ({ pages }) => pages?.folioBytes ?? null,
     },
@@ -84,6 +98,8 @@ export function resourceColumns(
       width: 22,
       grow: 1.5,
       text: resource => (resource.pages ? whereText(resource.pages.runs) : unread(resource)),
+      value: ({ pages }) => (pages ? summaryOf(pages.runs).places.map(place => ({ ...place })) : null),
+      clause: whereClause,
       tone: unreadTone,
       sortBy: ({ pages }) => (pages ? whereText(pages.runs) : null),
     },
@@ -93,6 +109,12 @@ export function resourceColumns(
       hint: 'Whether its pages still are the guest’s. Disconnected: the guest’s memory has other pages there now.',
       width: 18,
       text: resource => (resource.pages ? backingText(summaryOf(resource.pages.runs)) : unread(resource)),
+      value: ({ pages }) => {
+        if (pages === null) return null;
+        const { connected, disconnected, unknown } = summaryOf(pages.runs);
+        return { connected, disconnected, unknown };
+      },
+      clause: backingClause,
       tone: ({ pages }) => {
         if (pages === null) return 'muted';
         const { disconnected, unknown } = summaryOf(pages.runs);
@@ -115,6 +137,8 @@ export function resourceColumns(
         const span = age(resource);
         return span === null ? '?' : formatSpan(span);
       },
+      value: age,
+      clause: resource => ageClause(age(resource)),
       sortBy: age,
     },
     {
@@ -125,6 +149,8 @@ export function resourceColumns(
       align: 'right',
       face: 'data',
       text: ({ count }) => (count === null ? '?' : String(count)),
+      value: ({ count }) => count,
+      clause: ({ count }) => equals('refs', count),
       sortBy: ({ count }) => count,
     },
   ];
@@ -134,4 +160,39 @@ function nameText({ name, exporter }: SampledResource): string {
   if (name) return printable(name);
   if (exporter === 'udmabuf') return '–';
   return exporter === null ? '(exporter unknown)' : `(${printable(exporter)})`;
+}
+
+function nameClause({ name, exporter }: SampledResource): Expression {
+  if (name !== null) return equals('name', name);
+  if (exporter === 'udmabuf') return compare('name', '==', { kind: 'none' });
+  return equals('exporter', exporter);
+}
+
+/** Where most of its pages lie, as the cell says. */
+function whereClause({ pages }: SampledResource): Expression {
+  const [most] = pages === null ? [] : summaryOf(pages.runs).places;
+  if (most === undefined) return equals('zone', null);
+  return both(
+    both(equals('node', most.node), equals('zone', most.zone)),
+    equals('migratetype', most.migratetype),
+  );
+}
+
+/** What the cell says of all pages together: connected only where no page is anything else. */
+function backingClause({ pages }: SampledResource): Expression {
+  if (pages === null) return equals('backing', null);
+  const { disconnected, unknown } = summaryOf(pages.runs);
+  if (disconnected > 0) return equals('backing', 'disconnected');
+  if (unknown > 0) return equals('backing', null);
+  return both(
+    compare('backing', '!=', { kind: 'text', text: 'disconnected' }),
+    compare('backing', '!=', { kind: 'unknown' }),
+  );
+}
+
+/** At least as old: the age itself is another one in the next sample. Rounded to what the cell shows. */
+function ageClause(span: number | null): Expression {
+  if (span === null) return equals('age', null);
+  const step = span < 10_000 ? 100 : span < 3_600_000 ? 1000 : span < 86_400_000 ? 60_000 : 3_600_000;
+  return compare('age', '>=', { kind: 'number', number: Math.max(0, Math.floor(span / step) * step) });
 }

@@ -1,3 +1,6 @@
+import type { Expression } from '../../model/filter/ast.ts';
+import { compare, equals } from '../../model/filter/combine.ts';
+import type { FieldId } from '../../model/filter/fields.ts';
 import { formatBytes, plural } from '../../model/format.ts';
 import {
   backingName,
@@ -23,6 +26,17 @@ export function runColumns(runs: RunColumns): Column<number>[] {
     return Number.isNaN(value) || value < 0 ? '?' : hex(value);
   };
   const name = (column: Int16Array, i: number): string => names[column[i] ?? -1] ?? '?';
+  const raw = (column: { readonly [i: number]: number }, i: number): number | null => {
+    const value = column[i] ?? Number.NaN;
+    return value >= 0 ? value : null;
+  };
+  const rawName = (column: Int16Array, i: number): string | null => runs.names[column[i] ?? -1] ?? null;
+  const range = (field: FieldId, column: Float64Array, step: number, i: number): Expression => {
+    const first = raw(column, i);
+    if (first === null) return equals(field, null);
+    const last = first + (runs.count[i] ?? 1) * step - 1;
+    return first === last ? equals(field, first) : compare(field, '==', { kind: 'range', first, last });
+  };
   return [
     {
       id: 'index',
@@ -32,6 +46,7 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => number(runs.index, i),
+      value: i => raw(runs.index, i),
     },
     {
       id: 'pfn',
@@ -41,6 +56,8 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => address(runs.pfn, i),
+      value: i => raw(runs.pfn, i),
+      clause: i => range('pfn', runs.pfn, 1, i),
     },
     {
       id: 'count',
@@ -50,6 +67,7 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => number(runs.count, i),
+      value: i => raw(runs.count, i),
     },
     {
       id: 'folio',
@@ -59,6 +77,8 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => formatBytes(runs.folioBytes[i] ?? Number.NaN),
+      value: i => raw(runs.folioBytes, i),
+      clause: i => equals('folio', raw(runs.folioBytes, i)),
     },
     {
       id: 'node',
@@ -68,8 +88,19 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => number(runs.node, i),
+      value: i => raw(runs.node, i),
+      clause: i => equals('node', raw(runs.node, i)),
     },
-    { id: 'zone', title: 'Zone', hint: 'Zone.', width: 7, grow: 1, text: i => name(runs.zone, i) },
+    {
+      id: 'zone',
+      title: 'Zone',
+      hint: 'Zone.',
+      width: 7,
+      grow: 1,
+      text: i => name(runs.zone, i),
+      value: i => rawName(runs.zone, i),
+      clause: i => equals('zone', rawName(runs.zone, i)),
+    },
     {
       id: 'migratetype',
       title: 'Migratetype',
@@ -77,6 +108,8 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       width: 11,
       grow: 1,
       text: i => name(runs.migratetype, i),
+      value: i => rawName(runs.migratetype, i),
+      clause: i => equals('migratetype', rawName(runs.migratetype, i)),
       tone: i => ((runs.migratetype[i] ?? -1) < 0 ? 'muted' : 'plain'),
     },
     {
@@ -87,6 +120,8 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       align: 'right',
       face: 'data',
       text: i => address(runs.gpa, i),
+      value: i => raw(runs.gpa, i),
+      clause: i => range('gpa', runs.gpa, 4096, i),
     },
     {
       id: 'backing',
@@ -95,6 +130,11 @@ export function runColumns(runs: RunColumns): Column<number>[] {
       width: 13,
       grow: 1,
       text: i => backingName(runs.backing[i] ?? -1),
+      value: i => backingName(runs.backing[i] ?? -1),
+      clause: i => {
+        const backing = backingName(runs.backing[i] ?? -1);
+        return equals('backing', backing === 'unknown' ? null : backing);
+      },
       tone: i =>
         runs.backing[i] === DISCONNECTED ? 'error' : runs.backing[i] === CONNECTED ? 'plain' : 'muted',
     },
