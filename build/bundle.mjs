@@ -49,7 +49,8 @@ function newest(path) {
   // An editor's lock may be a link to nowhere.
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return 0;
-  if (!stat.isDirectory()) return /\.(ts|mjs|json|svelte|css|html|svg)$/.test(path) ? stat.mtimeMs : 0;
+  if (!stat.isDirectory())
+    return /\.(ts|mjs|json|svelte|css|html|svg|pinscope)$/.test(path) ? stat.mtimeMs : 0;
   if (/\/(fixtures|native\/build)$/.test(path)) return 0;
   return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), stat.mtimeMs);
 }
