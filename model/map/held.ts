@@ -60,25 +60,28 @@ function extentsOf(space: MapSpace): Map<number, Extent[]> {
   return by;
 }
 
-/** Pieces in order of runs, as they are found. */
+/** Where pieces go: each to the next free place of its chunk. */
 interface Pieces {
-  readonly start: Uint32Array;
+  readonly next: Uint32Array;
+  readonly offset: Uint16Array;
   readonly count: Uint16Array;
   readonly run: Uint32Array;
 }
 
 /**
- * Cuts all runs into pieces. Without `out` they are only counted. Local variables and plain loops: a call for each of millions
- * of runs would be most of the time.
+ * Cuts all runs into pieces. Without `out` the pieces of each chunk are only counted, in `inChunk`. Local variables and plain
+ * loops: a call for each of millions of runs would be most of the time.
  */
-function cutRuns({ resources }: Pick<Sample, 'resources'>, space: MapSpace, out: Pieces | null) {
+function cutRuns(
+  { resources }: Pick<Sample, 'resources'>,
+  space: MapSpace,
+  inChunk: Uint32Array,
+  out: Pieces | null,
+): { placed: number; unplaced: number } {
   const all = extentsOf(space);
   const host = space.kind === 'host';
-  let pieces = 0;
   let placed = 0;
   let unplaced = 0;
-  let ascending = true;
-  let before = 0;
   let base = 0;
   for (const { pages } of resources) {
     if (pages === null) continue;
@@ -109,24 +112,26 @@ function cutRuns({ resources }: Pick<Sample, 'resources'>, space: MapSpace, out:
         let from = extent.start + low - extent.first;
         const to = extent.start + high - extent.first;
         while (from < to) {
-          const border = ((from >>> CHUNK_BITS) + 1) * CHUNK_PAGES;
-          const next = Math.min(border, to);
-          if (out !== null) {
-            out.start[pieces] = from;
-            out.count[pieces] = next - from;
-            out.run[pieces] = base + i;
+          const chunk = from >>> CHUNK_BITS;
+          const next = Math.min((chunk + 1) * CHUNK_PAGES, to);
+          if (out === null) {
+            inChunk[chunk] = (inChunk[chunk] as number) + 1;
+          } else {
+            const at = out.next[chunk] as number;
+            out.next[chunk] = at + 1;
+            out.offset[at] = from % CHUNK_PAGES;
+            out.count[at] = next - from;
+            out.run[at] = base + i;
           }
-          if (from < before) ascending = false;
-          before = from;
-          pieces++;
           from = next;
         }
       }
+      // A run without a known place has no `reach`.
       unplaced += reach >= end ? lost : lost + ((count[i] as number) - (reach > first ? reach - first : 0));
     }
     base += length;
   }
-  return { pieces, placed, unplaced, ascending };
+  return { placed, unplaced };
 }
 
 /** Where pages of a run lie on a map. */
@@ -156,86 +161,97 @@ export function stretchesOf(space: MapSpace, runs: RunColumns, row: number): Str
 /** Builds the index of a sample's pages in a space: linear in runs and in pages / 4096. */
 export function heldIndex(sample: Pick<Sample, 'resources'>, space: MapSpace): HeldIndex {
   const chunks = Math.ceil(space.pages / CHUNK_PAGES);
-  const { pieces, placed, unplaced, ascending } = cutRuns(sample, space, null);
-  const cut: Pieces = {
-    start: new Uint32Array(pieces),
+  const chunkFirst = new Uint32Array(chunks + 1);
+  const { placed, unplaced } = cutRuns(sample, space, chunkFirst.subarray(1), null);
+  for (let c = 0; c < chunks; c++) {
+    chunkFirst[c + 1] = (chunkFirst[c + 1] as number) + (chunkFirst[c] as number);
+  }
+  const pieces = chunkFirst[chunks] as number;
+  const out: Pieces = {
+    next: chunkFirst.slice(),
+    offset: new Uint16Array(pieces),
     count: new Uint16Array(pieces),
     run: new Uint32Array(pieces),
   };
-  cutRuns(sample, space, cut);
-  const chunkFirst = new Uint32Array(chunks + 1);
-  for (let i = 0; i < pieces; i++) {
-    const chunk = ((cut.start[i] as number) >>> CHUNK_BITS) + 1;
-    chunkFirst[chunk] = (chunkFirst[chunk] as number) + 1;
+  cutRuns(sample, space, chunkFirst, out);
+  const { offset, count, run } = out;
+  const sorter = new ChunkSorter(out);
+  const overlaps = new Uint8Array(chunks);
+  for (let c = 0; c < chunks; c++) {
+    const [from, to] = [chunkFirst[c] as number, chunkFirst[c + 1] as number];
+    sorter.sort(from, to);
+    overlaps[c] = overlap(out, from, to) ? 1 : 0;
   }
-  for (let c = 0; c < chunks; c++)
-    chunkFirst[c + 1] = (chunkFirst[c + 1] as number) + (chunkFirst[c] as number);
-  const sorted = ascending
-    ? { offset: lowBits(cut.start), count: cut.count, run: cut.run }
-    : sortedPieces(cut, chunkFirst);
   return {
     space,
     chunks,
     chunkFirst,
-    overlaps: overlapping(chunkFirst, sorted.offset, sorted.count),
-    ...sorted,
+    overlaps,
+    offset,
+    count,
+    run,
     runBase: runBases(sample),
     placed,
     unplaced,
   };
 }
 
-function lowBits(starts: Uint32Array): Uint16Array {
-  const low = new Uint16Array(starts.length);
-  for (let i = 0; i < low.length; i++) low[i] = (starts[i] as number) % CHUNK_PAGES;
-  return low;
-}
+/** Sorts the pieces of a chunk by place: in time linear in them and in a chunk's pages, and stable, so that runs keep their order. */
+class ChunkSorter {
+  readonly #pieces: Pieces;
+  readonly #next = new Uint32Array(CHUNK_PAGES + 1);
+  #offset = new Uint16Array(CHUNK_PAGES);
+  #count = new Uint16Array(CHUNK_PAGES);
+  #run = new Uint32Array(CHUNK_PAGES);
 
-/** Stable sort by position, in two counting passes: by place in the chunk, then by chunk. */
-function sortedPieces({ start: starts, count: counts, run: runs }: Pieces, chunkFirst: Uint32Array) {
-  const n = starts.length;
-  const next = new Uint32Array(CHUNK_PAGES + 1);
-  for (let i = 0; i < n; i++) {
-    const low = ((starts[i] as number) % CHUNK_PAGES) + 1;
-    next[low] = (next[low] as number) + 1;
+  constructor(pieces: Pieces) {
+    this.#pieces = pieces;
   }
-  for (let i = 0; i < CHUNK_PAGES; i++) next[i + 1] = (next[i + 1] as number) + (next[i] as number);
-  const order = new Uint32Array(n);
-  for (let i = 0; i < n; i++) {
-    const low = (starts[i] as number) % CHUNK_PAGES;
-    const to = next[low] as number;
-    next[low] = to + 1;
-    order[to] = i;
-  }
-  const offset = new Uint16Array(n);
-  const count = new Uint16Array(n);
-  const run = new Uint32Array(n);
-  const place = chunkFirst.slice();
-  for (let j = 0; j < n; j++) {
-    const i = order[j] as number;
-    const start = starts[i] as number;
-    const chunk = start >>> CHUNK_BITS;
-    const to = place[chunk] as number;
-    place[chunk] = to + 1;
-    offset[to] = start % CHUNK_PAGES;
-    count[to] = counts[i] as number;
-    run[to] = runs[i] as number;
-  }
-  return { offset, count, run };
-}
 
-function overlapping(chunkFirst: Uint32Array, offset: Uint16Array, count: Uint16Array): Uint8Array {
-  const overlaps = new Uint8Array(Math.max(0, chunkFirst.length - 1));
-  for (let c = 0; c < overlaps.length; c++) {
-    let end = 0;
-    const last = chunkFirst[c + 1] as number;
-    for (let i = chunkFirst[c] as number; i < last; i++) {
-      const start = offset[i] as number;
-      if (start < end) overlaps[c] = 1;
-      end = Math.max(end, start + (count[i] as number));
+  sort(from: number, to: number): void {
+    const { offset, count, run } = this.#pieces;
+    let i = from + 1;
+    while (i < to && (offset[i - 1] as number) <= (offset[i] as number)) i++;
+    if (i >= to) return;
+    const next = this.#next.fill(0);
+    for (i = from; i < to; i++) {
+      const after = (offset[i] as number) + 1;
+      next[after] = (next[after] as number) + 1;
     }
+    for (i = 1; i <= CHUNK_PAGES; i++) next[i] = (next[i] as number) + (next[i - 1] as number);
+    this.#grow(to - from);
+    const [offsets, counts, runs] = [this.#offset, this.#count, this.#run];
+    for (i = from; i < to; i++) {
+      const place = offset[i] as number;
+      const at = next[place] as number;
+      next[place] = at + 1;
+      offsets[at] = place;
+      counts[at] = count[i] as number;
+      runs[at] = run[i] as number;
+    }
+    offset.set(offsets.subarray(0, to - from), from);
+    count.set(counts.subarray(0, to - from), from);
+    run.set(runs.subarray(0, to - from), from);
   }
-  return overlaps;
+
+  /** Pages that are held often make more pieces than a chunk has pages. */
+  #grow(pieces: number): void {
+    if (pieces <= this.#offset.length) return;
+    this.#offset = new Uint16Array(2 * pieces);
+    this.#count = new Uint16Array(2 * pieces);
+    this.#run = new Uint32Array(2 * pieces);
+  }
+}
+
+/** Whether two of these pieces, which ascend, share a page. */
+function overlap({ offset, count }: Pieces, from: number, to: number): boolean {
+  let end = 0;
+  for (let i = from; i < to; i++) {
+    const start = offset[i] as number;
+    if (start < end) return true;
+    end = start + (count[i] as number);
+  }
+  return false;
 }
 
 /** Number of the first run of each resource, counted through the sample; one more at the end. */
@@ -256,17 +272,6 @@ export function ownerOf({ runBase }: HeldIndex, run: number): { resource: number
     else high = middle - 1;
   }
   return { resource: low, row: run - (runBase[low] ?? 0) };
-}
-
-/** Position of a piece's first page. */
-export function pieceStart(index: HeldIndex, piece: number): number {
-  let [low, high] = [0, index.chunks - 1];
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if ((index.chunkFirst[middle] ?? Number.POSITIVE_INFINITY) <= piece) low = middle;
-    else high = middle - 1;
-  }
-  return low * CHUNK_PAGES + (index.offset[piece] ?? 0);
 }
 
 /** Pieces that hold a page from `from` up to `to`, ascending. */

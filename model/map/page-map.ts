@@ -1,6 +1,6 @@
 import type { Sample, SampledResource } from '../run-columns.ts';
 import { type Classes, type ColourMode, classify, FLAG, flagsOf } from './classes.ts';
-import { CHUNK_PAGES, type HeldIndex, heldIndex, ownerOf, runBases, samePlaces } from './held.ts';
+import { CHUNK_PAGES, type HeldIndex, heldIndex, ownerOf, samePlaces } from './held.ts';
 import { guestSpace, hostSpace, type MapSpace, type SpaceKind, sameSpace, segmentAt } from './space.ts';
 import { fillTile, type PieceMarks, type Tile } from './tiles.ts';
 
@@ -216,11 +216,4 @@ function count(index: HeldIndex, { classes, classOfRun, flagsOfRun }: PieceMarks
   }
   const [disconnected = 0, error = 0, warning = 0] = marked;
   return { held, repeats: entries - held, disconnected, error, warning, byClass };
-}
-
-/** Number of the first run of a resource in the whole sample; -1 where it has no pages. */
-export function firstRunOf(sample: Sample, inode: number): number {
-  const at = sample.resources.findIndex(resource => resource.inode === inode);
-  const pages = sample.resources[at]?.pages;
-  return pages ? (runBases(sample)[at] ?? -1) : -1;
 }

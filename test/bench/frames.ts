@@ -15,6 +15,8 @@ export interface Frames {
   /** The longest task of the page's main thread, ms, and the time in all of them as a share. */
   readonly longestTask: number;
   readonly busy: number;
+  /** Processor time of the main thread for each frame, ms: what a busy machine changes least. */
+  readonly cpu: number;
 }
 
 interface TraceEvent {
@@ -25,6 +27,8 @@ interface TraceEvent {
   /** Microseconds. */
   readonly ts: number;
   readonly dur?: number;
+  /** Processor time in it, microseconds. */
+  readonly tdur?: number;
   readonly args?: { readonly layerTreeId?: number };
 }
 
@@ -58,9 +62,8 @@ export function framesOf(events: readonly TraceEvent[]): Frames {
   draws.sort((a, b) => a - b);
   const times = draws.slice(1).map((at, i) => at - (draws[i] ?? at));
   if (times.length < 20) throw new Error(`the trace has ${times.length} frames`);
-  const tasks = within
-    .filter(({ name, tid }) => name === 'RunTask' && tid === begin.tid)
-    .map(({ dur }) => (dur ?? 0) / 1000);
+  const mine = within.filter(({ name, tid }) => name === 'RunTask' && tid === begin.tid);
+  const tasks = mine.map(({ dur }) => (dur ?? 0) / 1000);
   const sorted = [...times].sort((a, b) => a - b);
   const quantile = (share: number) =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
@@ -71,6 +74,7 @@ export function framesOf(events: readonly TraceEvent[]): Frames {
     drawn: draws.length,
     dropped: times.reduce((sum, time) => sum + Math.max(0, Math.round(time / PERIOD) - 1), 0),
     longestTask: Math.max(0, ...tasks),
+    cpu: mine.reduce((sum, { tdur }) => sum + (tdur ?? 0), 0) / 1000 / draws.length,
     busy: tasks.reduce((sum, time) => sum + time, 0) / ((end.ts - begin.ts) / 1000),
   };
 }
