@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import recorded from '../../model/recorded-snapshot.json' with { type: 'json' };
 import { fromSnapshot } from '../../model/run-columns.ts';
+import type { Snapshot } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import { hostileTexts } from '../../test/snapshots.ts';
 import { worstByResource } from '../text/findings.ts';
