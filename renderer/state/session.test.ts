@@ -3,6 +3,7 @@ import type { FromSampler, PrivilegeState, TargetId, ToSampler } from '../../mod
 import type { ProcessSummary } from '../../model/process-list.ts';
 import { fromSnapshot, type Sample } from '../../model/run-columns.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
+import { encodeMessage } from '../../model/wire.ts';
 import { sessionOf } from '../../test/sessions.ts';
 import { someResource, someSnapshot } from '../../test/snapshots.ts';
 import { deflater } from '../transport/inflate.ts';
@@ -74,7 +75,7 @@ class Window {
   }
 
   send(message: FromSampler): void {
-    this.#port?.postMessage(message);
+    this.#port?.postMessage(encodeMessage(message));
   }
 
   sample(target: TargetId = TARGET, inodes?: readonly number[]): void {
