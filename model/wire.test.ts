@@ -68,6 +68,13 @@ describe('a message comes back as it was', () => {
     for (const message of messages) expect(back(message)).toStrictEqual(message);
   });
 
+  test.each([0, 1, 7, 8, 1000])('an answer of %i bytes', length => {
+    const value = Uint8Array.from({ length }, (_, i) => i % 256);
+    const encoded = encodeMessage({ kind: 'answer', id: 4, value });
+    expect(decodeMessage(encoded)).toEqual({ kind: 'answer', id: 4, value });
+    expect(() => decodeMessage(encoded.slice(0, -8))).toThrow(WireError);
+  });
+
   test('the recorded snapshot, whose runs are views of the one buffer', () => {
     const snapshot = recorded as unknown as Snapshot;
     const buffer = encodeMessage(sampleOf(snapshot));

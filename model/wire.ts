@@ -11,7 +11,7 @@ import { DISCONNECTED } from './run-columns.ts';
  * | 4..7 | length of the JSON in bytes, u32 |
  * | 8..11, 12..15 | two sums over everything behind them and over the lengths, u32 each (`sums`) |
  * | 16.. | the message as JSON, UTF-8, filled up with spaces to 8 bytes; `runs` of a resource is `{length, names}` |
- * | then | its columns, a resource after the other in order, each filled up with zeros to 8 bytes |
+ * | then | its columns, a resource after the other in order, each filled up with zeros to 8 bytes; of an answer that is bytes, these |
  *
  * The columns of a resource stand in the order of `RunColumns`, eight-byte ones first, so that each is aligned and a decoded
  * column is a view of the one buffer. Little-endian, as every machine that Electron runs on: another one refuses the magic.
@@ -49,14 +49,17 @@ interface RunsHead {
 /** A message as one buffer. Throws a RangeError for columns that are not of one length. */
 export function encodeMessage(message: FromSampler): ArrayBuffer {
   const columns: RunColumns[] = [];
+  const piece = message.kind === 'answer' && message.value instanceof Uint8Array ? message.value : null;
   const json = encoder.encode(JSON.stringify(withoutColumns(message, columns)));
   const jsonEnd = HEADER + padded(json.length);
-  const total = columns.reduce((sum, { length }) => sum + padded(length * RUN_BYTES), jsonEnd);
+  const behind = padded(piece?.length ?? 0);
+  const total = columns.reduce((sum, { length }) => sum + padded(length * RUN_BYTES), jsonEnd + behind);
   const buffer = new ArrayBuffer(total);
   const bytes = new Uint8Array(buffer);
   bytes.set(json, HEADER);
   bytes.fill(0x20, HEADER + json.length, jsonEnd);
   let at = jsonEnd;
+  if (piece !== null) bytes.set(piece, jsonEnd);
   const whole = viewsOf(buffer);
   for (const runs of columns) {
     copyColumns(runs, whole, at);
@@ -107,6 +110,8 @@ function sums(buffer: ArrayBuffer, jsonLength: number): [number, number] {
 }
 
 function withoutColumns(message: FromSampler, columns: RunColumns[]): unknown {
+  if (message.kind === 'answer' && message.value instanceof Uint8Array)
+    return { kind: 'answer', id: message.id, bytes: message.value.length };
   if (message.kind !== 'event' || message.event.type !== 'sample') return message;
   const { event } = message;
   const resources = event.sample.resources.map(resource => {
@@ -119,7 +124,13 @@ function withoutColumns(message: FromSampler, columns: RunColumns[]): unknown {
   return { ...message, event: { ...event, sample: { ...event.sample, resources } } };
 }
 
-function withColumns(message: FromSampler, buffer: ArrayBuffer, start: number): FromSampler {
+function withColumns(message: Checked, buffer: ArrayBuffer, start: number): FromSampler {
+  if ('bytes' in message) {
+    const { kind, id, bytes } = message;
+    if (start + padded(bytes) !== buffer.byteLength)
+      throw new WireError('an answer has not the bytes that it says');
+    return { kind, id, value: new Uint8Array(buffer, start, bytes) };
+  }
   if (message.kind !== 'event' || message.event.type !== 'sample') {
     if (start !== buffer.byteLength) throw new WireError('a message without pages has columns');
     return message;
@@ -271,10 +282,25 @@ const EVENTS: Readonly<Record<SamplerEvent['type'], true>> = {
   recording: true,
 };
 
+/** An answer whose bytes stand behind the JSON. */
+interface BytesHead {
+  readonly kind: 'answer';
+  readonly id: number;
+  readonly bytes: number;
+}
+type Checked = FromSampler | BytesHead;
+
 /** A message as far as whoever takes it apart must rely on it. */
-function checked(message: unknown): FromSampler {
+function checked(message: unknown): Checked {
   if (isFields(message)) {
-    const { kind, id, event } = message;
+    const { kind, id, event, bytes } = message;
+    if (
+      kind === 'answer' &&
+      Number.isSafeInteger(id) &&
+      Number.isSafeInteger(bytes) &&
+      (bytes as number) >= 0
+    )
+      return { kind, id: id as number, bytes: bytes as number };
     if (kind === 'answer' && Number.isSafeInteger(id))
       return { kind, id: id as number, value: message.value };
     if (kind === 'error' && Number.isSafeInteger(id) && typeof message.message === 'string')
