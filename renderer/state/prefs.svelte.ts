@@ -86,11 +86,17 @@ export class Prefs {
     return this.#systemDark ? 'dark' : 'light';
   }
 
-  /** To the other theme; back to the system's choice where that is the same. */
+  /** What the user chose. */
+  get themeChoice(): ThemeChoice {
+    return this.#saved.theme;
+  }
+
+  /** To the next choice: first what is seen to be another theme, then the desktop's own, then following the desktop again. */
   switchTheme(): void {
-    const next = this.theme === 'dark' ? 'light' : 'dark';
-    const ofSystem = this.#systemDark ? 'dark' : 'light';
-    this.#save({ ...this.#saved, theme: next === ofSystem ? 'system' : next });
+    const [ofSystem, other] = this.#systemDark ? (['dark', 'light'] as const) : (['light', 'dark'] as const);
+    const order: readonly ThemeChoice[] = ['system', other, ofSystem];
+    const theme = order[(order.indexOf(this.#saved.theme) + 1) % order.length] ?? 'system';
+    this.#save({ ...this.#saved, theme });
   }
 
   /** Follows the desktop's theme. Returns what ends it. */

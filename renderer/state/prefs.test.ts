@@ -71,10 +71,13 @@ test('the theme follows the desktop until the user says otherwise, and is rememb
   const next = new Prefs(store);
   next.followSystem(media(true));
   expect(next.theme).toBe('light');
-  // Back at the desktop's theme it follows again.
   next.switchTheme();
   next.followSystem(media(false));
-  expect(next.theme).toBe('light');
+  expect([next.themeChoice, next.theme]).toEqual(['dark', 'dark']);
+  // The desktop is light now: the third choice after light is to follow it.
+  next.switchTheme();
+  next.switchTheme();
+  expect([next.themeChoice, next.theme]).toEqual(['system', 'light']);
 });
 
 test('a store that refuses loses nothing but the memory', () => {
