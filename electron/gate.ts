@@ -1,6 +1,7 @@
-import { app, type IpcMainInvokeEvent, ipcMain } from 'electron';
+import { app, type IpcMainInvokeEvent, ipcMain, type WebContents } from 'electron';
 import { SHELL_CHANNELS, type Startup } from '../model/contract.ts';
 import { PAGE_ORIGIN } from './page.ts';
+import { savePicture } from './picture.ts';
 import type { Windows } from './windows.ts';
 
 /**
@@ -8,23 +9,28 @@ import type { Windows } from './windows.ts';
  * page, with the arguments of the contract; everything else is refused and told on stderr.
  */
 export function setUpGate(windows: Windows, runtimeNotice: string | null): void {
-  ipcMain.handle(SHELL_CHANNELS.startup, (event, ...args): Startup => {
-    const reason = refusal(event, args, windows);
-    if (reason !== null) {
-      process.stderr.write(`pinscope: refused a message on ${SHELL_CHANNELS.startup}: ${reason}\n`);
-      throw new Error(`refused: ${reason}`);
-    }
+  const handle = <T>(channel: string, answer: (sender: WebContents) => T | Promise<T>) =>
+    ipcMain.handle(channel, (event, ...args): T | Promise<T> => {
+      const reason = refusal(event, args, windows);
+      if (reason !== null) {
+        process.stderr.write(`pinscope: refused a message on ${channel}: ${reason}\n`);
+        throw new Error(`refused: ${reason}`);
+      }
+      return answer(event.sender);
+    });
+  handle(SHELL_CHANNELS.startup, (sender): Startup => {
     // The page listens by now: a port sent earlier would reach nobody.
-    windows.connect(event.sender);
+    windows.connect(sender);
     return {
       version: app.getVersion(),
       runtimeNotice,
-      open: windows.requestOf(event.sender),
+      open: windows.requestOf(sender),
     };
   });
+  handle(SHELL_CHANNELS.savePicture, savePicture);
 }
 
-/** Why a message is not listened to; `null`: it is. `startup` takes no arguments. */
+/** Why a message is not listened to; `null`: it is. None takes arguments. */
 function refusal(event: IpcMainInvokeEvent, args: readonly unknown[], windows: Windows): string | null {
   const { sender, senderFrame } = event;
   if (!windows.has(sender)) return 'it comes from no window of ours';

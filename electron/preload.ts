@@ -11,6 +11,7 @@ function listen<T>(channel: string, listener: (value: T) => void): () => void {
 
 const api: ShellApi = {
   startup: () => ipcRenderer.invoke(SHELL_CHANNELS.startup),
+  savePicture: () => ipcRenderer.invoke(SHELL_CHANNELS.savePicture),
   onCommand: listener => listen(SHELL_CHANNELS.command, listener),
   onSampler: listener => listen(SHELL_CHANNELS.sampler, listener),
   onOpen: listener => listen(SHELL_CHANNELS.open, listener),

@@ -6,6 +6,8 @@ export interface CommandDefinition {
   readonly title: string;
   /** Keys as Electron writes them (`CmdOrCtrl+R`), `null`: none. */
   readonly key: string | null;
+  /** A character that does the same where nothing is being typed. */
+  readonly character?: string;
   readonly menu: 'File' | 'Edit' | 'View' | 'Go' | 'Map' | 'Capture' | 'Help';
   /** Done by the shell with a role of Electron's own menu. */
   readonly role?: 'quit' | 'close' | 'zoomIn' | 'zoomOut' | 'resetZoom' | 'togglefullscreen';
@@ -28,7 +30,9 @@ export const COMMANDS = {
   'filter.excludeCell': { title: 'Exclude Cell by Filter', key: 'CmdOrCtrl+Shift+E', menu: 'View' },
   'filter.addCell': { title: 'Add Cell to Filter', key: null, menu: 'View' },
   'filter.clear': { title: 'Clear the Filter', key: null, menu: 'View' },
-  'view.theme': { title: 'Switch Between Light and Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
+  'view.palette': { title: 'Find a Command…', key: 'CmdOrCtrl+K', menu: 'View' },
+  'view.savePicture': { title: 'Save a Picture of the View…', key: 'CmdOrCtrl+Shift+P', menu: 'View' },
+  'view.theme': { title: 'Switch Theme: System, Light, Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
   'view.zoomIn': { title: 'Zoom In', key: 'CmdOrCtrl+=', menu: 'View', role: 'zoomIn' },
   'view.zoomOut': { title: 'Zoom Out', key: 'CmdOrCtrl+-', menu: 'View', role: 'zoomOut' },
   'view.resetZoom': { title: 'Actual Size', key: 'CmdOrCtrl+0', menu: 'View', role: 'resetZoom' },
@@ -69,7 +73,7 @@ export const COMMANDS = {
   'capture.refresh': { title: 'Look for Processes Again', key: 'F5', menu: 'Capture' },
   'capture.grant': { title: 'Grant Access to Pages…', key: 'CmdOrCtrl+G', menu: 'Capture' },
   'capture.revoke': { title: 'Give Access Back', key: null, menu: 'Capture' },
-  'help.keys': { title: 'Keyboard Shortcuts', key: 'F1', menu: 'Help' },
+  'help.keys': { title: 'Keyboard Shortcuts', key: 'F1', character: '?', menu: 'Help' },
 } as const satisfies Record<string, CommandDefinition>;
 
 export type CommandId = keyof typeof COMMANDS;

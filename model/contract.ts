@@ -132,6 +132,8 @@ export interface SampleTiming {
    * left out, never queued.
    */
   readonly skipped: number;
+  /** Resident memory of the sampler process, bytes; missing where it was not kept. */
+  readonly rssBytes?: number;
 }
 
 export type ToSampler = {
@@ -160,6 +162,11 @@ export interface ShellApi {
   onSampler(listener: (state: SamplerHostState) => void): () => void;
   /** A second start named a process. Returns what ends it. */
   onOpen(listener: (target: OpenRequest) => void): () => void;
+  /**
+   * Takes a picture of the window as it is and asks the user where to save it. Returns the path; `null`: the user did not want to.
+   * Rejects with a sentence where it cannot be written. Only the desktop window can; a browser gives no page its own pixels.
+   */
+  savePicture?(): Promise<string | null>;
 }
 
 export interface Startup {
@@ -187,6 +194,7 @@ export const SAMPLER_PORT_MESSAGE = 'pinscope-sampler-port';
 /** Channels of the shell; the gate refuses all others. */
 export const SHELL_CHANNELS = {
   startup: 'pinscope:startup',
+  savePicture: 'pinscope:save-picture',
   command: 'pinscope:command',
   sampler: 'pinscope:sampler',
   port: 'pinscope:port',

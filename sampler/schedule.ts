@@ -54,6 +54,7 @@ export class Schedule {
         cpuMs: (user + system) / 1000,
         taken: this.taken,
         skipped: this.skipped,
+        rssBytes: process.memoryUsage.rss(),
       };
     });
     this.running = false;

@@ -19,11 +19,13 @@ export interface CommandStates {
   readonly recordings: Recordings;
   readonly filter: Filter;
   readonly tables: Tables;
+  /** Saves a picture of the view, and says where. */
+  readonly savePicture: () => void;
 }
 
 /** What each command does here. The compiler asks for every command of the table that Electron does not do itself. */
 export function commandHandlers(states: CommandStates): Record<PageCommandId, () => void> {
-  const { session, privilege, navigation, prefs, pageMap, recordings, filter, tables } = states;
+  const { session, privilege, navigation, prefs, pageMap, recordings, filter, tables, savePicture } = states;
   return {
     'file.openRecording': () => void session.openRecording(),
     'file.openSession': () => {
@@ -42,6 +44,10 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'table.copyTsv': () => void tables.copy('tsv'),
     'table.copyJson': () => void tables.copy('json'),
     'table.copyMarkdown': () => void tables.copy('markdown'),
+    'view.palette': () => {
+      navigation.paletteOpen = true;
+    },
+    'view.savePicture': () => savePicture(),
     'view.theme': () => prefs.switchTheme(),
     'view.filter': () => void navigation.go('filter'),
     'filter.clear': () => filter.clear(),
@@ -77,10 +83,17 @@ export function commandRunner(handlers: Record<PageCommandId, () => void>): (id:
   };
 }
 
+/** Whether a press at this element goes into a text. */
+function isTyped(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement && (target.isContentEditable || target.matches('input, textarea, select'))
+  );
+}
+
 /** Keys of the whole window. Where a dialog is open, only those that close it. */
 export function onWindowKey(event: KeyboardEvent, run: (id: CommandId) => void): void {
   if (event.defaultPrevented || event.repeat) return;
-  const id = commandOf(event);
+  const id = commandOf(event, isTyped(event.target));
   if (id === null) return;
   if (document.querySelector('dialog[open]') !== null && id !== 'help.keys') return;
   // Also keeps the shell's menu from doing the same a second time.

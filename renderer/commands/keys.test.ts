@@ -39,9 +39,19 @@ test('no two commands have one key', () => {
 test('one modifier too many or too few is another key', () => {
   expect(commandOf(press('p', { ctrlKey: true }))).toBe('capture.pause');
   expect(commandOf(press('p'))).toBeNull();
-  expect(commandOf(press('p', { ctrlKey: true, shiftKey: true }))).toBeNull();
+  expect(commandOf(press('p', { ctrlKey: true, altKey: true }))).toBeNull();
   expect(commandOf(press('P', { metaKey: true }))).toBe('capture.pause');
   expect(commandOf(press('2', { altKey: true, ctrlKey: true }))).toBeNull();
+});
+
+test('a character is a command where nothing is being typed', () => {
+  expect(commandOf(press('?', { shiftKey: true }))).toBe('help.keys');
+  expect(commandOf(press('?'))).toBe('help.keys');
+  expect(commandOf(press('?', { shiftKey: true }), true)).toBeNull();
+  expect(commandOf(press('?', { ctrlKey: true, shiftKey: true }))).toBeNull();
+  expect(commandOf(press('F1'), true)).toBe('help.keys');
+  const help = byMenu().flatMap(({ commands }) => commands);
+  expect(help.find(({ id }) => id === 'help.keys')?.key).toBe('F1, ?');
 });
 
 test('digits go by their place on the keyboard', () => {

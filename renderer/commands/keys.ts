@@ -25,9 +25,17 @@ const table: readonly (readonly [CommandId, CommandDefinition])[] = Object.entri
   CommandDefinition,
 ][];
 
-/** The page's command of a key press. */
-export function commandOf(press: KeyPress): PageCommandId | null {
-  const found = table.find(([, { key, role }]) => role === undefined && key !== null && matches(key, press));
+/**
+ * The page's command of a key press.
+ * @param typing whether the press goes into a text, where characters are no commands
+ */
+export function commandOf(press: KeyPress, typing = false): PageCommandId | null {
+  const bare = !typing && !press.ctrlKey && !press.metaKey && !press.altKey;
+  const found = table.find(
+    ([, { key, character, role }]) =>
+      role === undefined &&
+      ((key !== null && matches(key, press)) || (bare && character !== undefined && character === press.key)),
+  );
   return (found?.[0] as PageCommandId | undefined) ?? null;
 }
 
@@ -35,6 +43,10 @@ export function commandOf(press: KeyPress): PageCommandId | null {
 export function keyText(id: CommandId): string {
   return (COMMANDS[id].key ?? '').replace('CmdOrCtrl', 'Ctrl');
 }
+
+/** All keys of a command: `F1, ?`. */
+const keysText = (id: CommandId, { character }: CommandDefinition): string =>
+  [keyText(id), character ?? ''].filter(text => text !== '').join(', ');
 
 /** `Pause or Continue (Ctrl+P)`, for tooltips. */
 export function titleWithKey(id: CommandId): string {
@@ -51,6 +63,6 @@ export function byMenu(
     menu,
     commands: table
       .filter(([, { menu: of, role }]) => of === menu && (roles || role === undefined))
-      .map(([id, { title }]) => ({ id, title, key: keyText(id) })),
+      .map(([id, definition]) => ({ id, title: definition.title, key: keysText(id, definition) })),
   }));
 }

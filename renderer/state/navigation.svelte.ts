@@ -35,6 +35,7 @@ export class Navigation {
   helpOpen = $state(false);
   grantOpen = $state(false);
   sessionsOpen = $state(false);
+  paletteOpen = $state(false);
 
   /** Shows a place and gives it the keyboard. */
   async go(place: Place): Promise<void> {

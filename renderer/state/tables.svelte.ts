@@ -60,10 +60,9 @@ export class Tables {
 
   async copy(form: CopyForm): Promise<void> {
     const table = this.#last;
-    if (table === null)
-      return this.#say('No table was looked at yet: choose a row or cell first.', 'warning');
+    if (table === null) return this.say('No table was looked at yet: choose a row or cell first.', 'warning');
     const text = table.copy(form);
-    if (text === null) return this.#say(`No ${form} of “${table.label}” is chosen.`, 'warning');
+    if (text === null) return this.say(`No ${form} of “${table.label}” is chosen.`, 'warning');
     await this.copyText(text, form === 'cell' || form === 'row' ? WHAT[form] : tableWords(table, form));
   }
 
@@ -71,9 +70,9 @@ export class Tables {
   async copyText(text: string, done: string): Promise<void> {
     try {
       await this.#write(text);
-      this.#say(`${done}.`, 'ok');
+      this.say(`${done}.`, 'ok');
     } catch {
-      this.#say(
+      this.say(
         'The clipboard was refused: the window must have the focus, and be allowed to write to it.',
         'warning',
       );
@@ -84,15 +83,16 @@ export class Tables {
   filterBy(how: CellFilter): void {
     const clause = this.#last?.clause() ?? null;
     if (clause !== null) this.takeClause(clause, how);
-    else this.#say('The chosen cell is nothing to filter by: choose another one.', 'warning');
+    else this.say('The chosen cell is nothing to filter by: choose another one.', 'warning');
   }
 
   takeClause(clause: Expression, how: CellFilter): void {
     this.#filter.take(clause, how);
-    this.#say(`Filter: ${this.#filter.text}`, 'ok');
+    this.say(`Filter: ${this.#filter.text}`, 'ok');
   }
 
-  #say(text: string, tone: Said['tone']): void {
+  /** Says a line at the edge of the window. */
+  say(text: string, tone: Said['tone']): void {
     this.#said = { text, tone };
   }
 }

@@ -15,6 +15,7 @@ async function withRecording(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Recorded example' }).waitFor();
   await page.keyboard.press('Control+o');
   await page.getByText('RECORDING, not this machine').first().waitFor();
+  await page.keyboard.press('Alt+2');
   await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
 }
 
@@ -41,6 +42,7 @@ describe('the page', () => {
         ['onCommand', 'function'],
         ['onOpen', 'function'],
         ['onSampler', 'function'],
+        ['savePicture', 'function'],
         ['startup', 'function'],
       ],
       frozen: true,
@@ -133,7 +135,7 @@ describe('the page', () => {
         shape: await ask({}, { pid: 1 }),
       };
     });
-    expect(gate.channels).toEqual(['pinscope:startup']);
+    expect(gate.channels.sort()).toEqual(['pinscope:save-picture', 'pinscope:startup']);
     expect(gate.frame).toContain('refused: it comes from a frame inside the page');
     expect(gate.gone).toContain('refused');
     expect(gate.shape).toContain('refused: its shape is not that of the contract');

@@ -1,0 +1,37 @@
+import { COMMANDS, type CommandId } from '../../model/commands.ts';
+import type { Shell } from '../shell.ts';
+import type { Privilege } from '../state/privilege.svelte.ts';
+import type { Session } from '../state/session.svelte.ts';
+
+/** What decides whether a command can do anything now. */
+export interface Circumstances {
+  readonly session: Pick<Session, 'mode' | 'sample' | 'processes'>;
+  readonly privilege: Pick<Privilege, 'state' | 'canAsk'>;
+  /** What opened the page. */
+  readonly shell: Shell['kind'] | null;
+}
+
+/** Why a command can do nothing now, in a sentence; `null`: it can. */
+export function whyNot(id: CommandId, { session, privilege, shell }: Circumstances): string | null {
+  if ('role' in COMMANDS[id]) {
+    return shell === 'window'
+      ? 'By its key or from the menu.'
+      : 'Only in the desktop window; a browser has its own.';
+  }
+  const { mode, sample } = session;
+  switch (id) {
+    case 'capture.pause':
+      return mode.kind === 'live' || mode.kind === 'paused' ? null : 'Nothing is watched live.';
+    case 'capture.refresh':
+      return session.processes === null ? 'There is no sampler to ask.' : null;
+    case 'capture.grant':
+      if (privilege.state === null) return 'There is no sampler to grant anything to.';
+      return privilege.canAsk ? null : 'Everything is granted already.';
+    case 'capture.revoke':
+      return privilege.state?.state === 'granted' ? null : 'Nothing was granted.';
+    case 'go.runs':
+      return sample !== null && sample.resources.length > 0 ? null : 'There is no dma-buf.';
+    default:
+      return null;
+  }
+}
