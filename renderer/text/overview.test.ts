@@ -4,6 +4,7 @@ import { fromSnapshot, type Sample } from '../../model/run-columns.ts';
 import type { Finding, Snapshot } from '../../model/snapshot.ts';
 import { hostileTexts, someResource, someRun, someSnapshot, someSource } from '../../test/snapshots.ts';
 import {
+  absentSources,
   eraText,
   headline,
   heldText,
@@ -11,7 +12,8 @@ import {
   memlockText,
   severityCounts,
   topBy,
-  unreadSources,
+  uncheckedRules,
+  unseenSources,
 } from './overview.ts';
 
 const finding = (severity: Finding['severity'], resource: number | null, title: string): Finding => ({
@@ -90,19 +92,34 @@ test('limits and eras that were not read are unknown, never a number', () => {
   expect(memlockText(sample.target, heldMemory(sample))).toMatch(/^RLIMIT_MEMLOCK is unknown, .*hold 4 MiB/);
 });
 
-test('what was not read is told with what would grant it, safe to print', () => {
+test('what was not read is told with what would grant it, once for one reason, safe to print', () => {
   for (const text of hostileTexts) {
     const sources = [
       someSource('ok'),
       someSource('cma', { state: 'absent' }),
       someSource(text, { state: 'denied', detail: text, grant: text }),
     ];
-    const { unread, absent } = unreadSources(sources);
-    expect(absent).toEqual(['cma']);
-    expect(unread).toHaveLength(1);
-    expect(unread[0]?.text).toMatch(/^denied\. .*Needs /);
-    expect(`${unread[0]?.name}${unread[0]?.text}`).not.toMatch(/[\x00-\x1f\x80-\x9f\u202e\u2066]/);
+    expect(absentSources(sources)).toBe('cma');
+    const told = unseenSources(sources);
+    expect(told).toHaveLength(1);
+    expect(told[0]?.text).toMatch(/^denied\. .*Needs /);
+    const rules = uncheckedRules([{ rule: text, because: text }]);
+    for (const { names, text: words } of [...told, ...rules])
+      expect(`${names}${words}`).not.toMatch(/[\p{Cc}\u202e\u2066]/u);
   }
+  const denied = { state: 'denied', grant: 'root' } as const;
+  const sources = [
+    someSource('a', { ...denied, detail: 'a: no' }),
+    someSource('b', { state: 'raced', detail: 'it moved' }),
+    someSource('c', { ...denied, detail: 'c: no' }),
+  ];
+  expect(unseenSources(sources)).toEqual([
+    { names: 'a, c', text: 'denied. Needs root.', tone: 'warning' },
+    { names: 'b', text: 'raced. It moved.', tone: 'warning' },
+  ]);
+  expect(uncheckedRules(['x', 'y'].map(rule => ({ rule, because: 'cma was not read' })))).toEqual([
+    { names: 'x, y', text: 'not checked, because cma was not read', tone: 'plain' },
+  ]);
 });
 
 test('the largest come first, and those of unknown size not at all', () => {

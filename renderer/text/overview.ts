@@ -124,26 +124,50 @@ export function memlockText({ memlockLimitBytes }: Target, held: HeldMemory): st
   return `${limit}${holds}: udmabuf charges none of it to the process.`;
 }
 
-/** A source that could not be read, for a person. */
-export interface Unread {
-  readonly name: string;
+/** What was not seen for one reason. */
+export interface Unseen {
+  readonly names: string;
   readonly text: string;
   readonly tone: Tone;
 }
 
-/** Sources that this user may not read or that moved under the reader, and the names of those that this machine lacks. */
-export function unreadSources(sources: readonly SourceState[]): { unread: Unread[]; absent: string[] } {
-  const unread = sources
-    .filter(({ state }) => state !== 'ok' && state !== 'absent')
-    .map(({ name, state, detail, grant }): Unread => {
-      const needs = grant === undefined ? '' : ` Needs ${printable(grant)}.`;
-      return { name: printable(name), text: `${state}. ${sentence(detail)}${needs}`, tone: 'warning' };
-    });
-  return {
-    unread,
-    absent: sources.filter(({ state }) => state === 'absent').map(({ name }) => printable(name)),
-  };
+/** Items with one value of `of` together, in the order of their first. */
+function together<Item>(items: readonly Item[], of: (item: Item) => string): Item[][] {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) groups.set(of(item), [...(groups.get(of(item)) ?? []), item]);
+  return [...groups.values()];
 }
+
+const namesOf = (names: readonly string[]): string => names.map(printable).join(', ');
+
+/** Sources that this user may not read or that moved under the reader, by what would grant them, then by what went wrong. */
+export function unseenSources(sources: readonly SourceState[]): Unseen[] {
+  const bad = sources.filter(({ state }) => state !== 'ok' && state !== 'absent');
+  return together(bad, ({ state, grant, detail }) => JSON.stringify([state, grant ?? detail])).map(
+    (group): Unseen => {
+      const [first] = group;
+      const why = group.length === 1 ? ` ${sentence(first?.detail ?? '')}` : '';
+      const needs = first?.grant === undefined ? '' : ` Needs ${printable(first.grant)}.`;
+      return {
+        names: namesOf(group.map(({ name }) => name)),
+        text: `${first?.state}.${why}${needs}`,
+        tone: 'warning',
+      };
+    },
+  );
+}
+
+/** Names of the sources that this machine does not have. */
+export const absentSources = (sources: readonly SourceState[]): string =>
+  namesOf(sources.filter(({ state }) => state === 'absent').map(({ name }) => name));
+
+/** Rules that could not look at everything, by the reason. */
+export const uncheckedRules = (notChecked: Sample['notChecked']): Unseen[] =>
+  together(notChecked, ({ because }) => because).map(group => ({
+    names: namesOf(group.map(({ rule }) => rule)),
+    text: `not checked, because ${printable(group[0]?.because ?? '')}`,
+    tone: 'plain',
+  }));
 
 /** The first few of the buffers by a number, largest first; those without it are left out. */
 export function topBy(

@@ -78,7 +78,7 @@ export function makeChart(target: HTMLElement, options: ChartOptions): uPlot {
       tzDate: time => uPlot.tzDate(new Date(time), 'UTC'),
       scales: {
         x: { time: true, auto: false, range: (_, min, max) => [min, max] },
-        y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] },
+        y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 4096] },
       },
       axes: [
         {
