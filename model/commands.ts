@@ -49,7 +49,7 @@ export const COMMANDS = {
   'map.zoomIn': { title: 'Zoom the Map In', key: null, menu: 'Map' },
   'map.zoomOut': { title: 'Zoom the Map Out', key: null, menu: 'Map' },
   'map.fitAll': { title: 'Show All of the Map', key: null, menu: 'Map' },
-  'map.fitSelection': { title: 'Fit the Selected Run', key: null, menu: 'Map' },
+  'map.fitSelection': { title: 'Fit the Map to the Selection', key: null, menu: 'Map' },
   'map.nextDisconnected': { title: 'Next Disconnected Page', key: null, menu: 'Map' },
   'map.previousDisconnected': { title: 'Previous Disconnected Page', key: null, menu: 'Map' },
   'map.nextFinding': { title: 'Next Page of a Buffer with a Finding', key: null, menu: 'Map' },

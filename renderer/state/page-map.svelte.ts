@@ -122,6 +122,7 @@ export class PageMapState {
    */
   zoom(steps: number, y?: number, x?: number): void {
     const { layout, top } = this;
+    if (this.#width <= 0) return;
     const spot = this.spot;
     const spotY = spot === null ? -1 : pointOf(layout, top, spot.position).y;
     const inView = spotY >= 0 && spotY < layout.height;
@@ -165,7 +166,7 @@ export class PageMapState {
   fitSelection(): void {
     const spot = this.spot;
     const runs = spot?.entry.resource.pages?.runs;
-    if (spot === null || this.#model === null || runs === undefined) return;
+    if (spot === null || this.#model === null || runs === undefined || this.#width <= 0) return;
     const here = stretchesOf(this.#model.space, runs, spot.entry.row).find(
       ({ start, pages }) => start <= spot.position && spot.position < start + pages,
     );
