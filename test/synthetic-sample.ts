@@ -1,4 +1,4 @@
-import recordedSnapshot from '../model/recorded-snapshot.json';
+import recording from '../model/recorded-snapshot.json' with { type: 'json' };
 import { CONNECTED, DISCONNECTED, type RunColumns, type Sample, UNKNOWN } from '../model/run-columns.ts';
 import type { Finding, MemoryBlockState, Snapshot, ZoneState } from '../model/snapshot.ts';
 import { hex } from '../model/units.ts';
@@ -51,7 +51,7 @@ export function syntheticSample({
   pagesPerRun: pages,
   unread = 0,
 }: SyntheticSize): Sample {
-  const recorded = recordedSnapshot as unknown as Snapshot;
+  const recorded = recording as unknown as Snapshot;
   const now = Date.parse(recorded.takenAt);
   const [ram] = recorded.target.ram ?? [];
   const example = recorded.findings.find(({ rule }) => rule === 'disconnected');

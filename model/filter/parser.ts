@@ -133,7 +133,11 @@ class Parser {
   #value(field: Field & { readonly id: FieldId }, operator: Operator): Value {
     const token = this.#token;
     if (token.kind !== 'word' && token.kind !== 'string') {
-      throw problem(token, `${field.id} ${operator} needs a value.`, valueWords(field));
+      throw problem(
+        token,
+        `${field.id} ${operator} needs a value.`,
+        field.words ? oneOf(field.words) : valueWords(field),
+      );
     }
     this.#next++;
     const word = token.kind === 'word' ? token.text.toLowerCase() : null;

@@ -35,6 +35,10 @@ export class Filter {
   get error(): FilterError | null {
     return this.#error;
   }
+  /** Whether that text only lacks its end: nothing in it is wrong so far. */
+  get unfinished(): boolean {
+    return this.#error !== null && this.#error.length === 0 && this.#error.at >= this.#text.length;
+  }
   /** The text that is applied. */
   get appliedText(): string {
     return this.#applied.text;

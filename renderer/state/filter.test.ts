@@ -50,6 +50,21 @@ test('while the text is wrong the last right one stays applied', () => {
   expect([filter.error, filter.text, shown(filter)]).toEqual([null, '', [1, 2]]);
 });
 
+test('a text that only lacks its end is unfinished, not wrong', () => {
+  const filter = new Filter();
+  for (const [text, unfinished] of [
+    ['zone ==', true],
+    ['zone == DMA && ', true],
+    ['(zone == DMA', true],
+    ['zone == DMA', false],
+    ['zoen == DMA', false],
+    ['zone = DMA', false],
+  ] as const) {
+    filter.type(text);
+    expect([text, filter.unfinished]).toEqual([text, unfinished]);
+  }
+});
+
 test('cells come on top of the filter that is applied', () => {
   const filter = new Filter();
   filter.take(equals('zone', 'Normal'), 'apply');

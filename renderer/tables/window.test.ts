@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { bodyHeight, MAX_BODY_PX, rowWindow, scrollToRow } from './window.ts';
+import { bodyHeight, MAX_BODY_PX, mostDrawn, rowWindow, scrollToRow } from './window.ts';
 
 const ROW = 22;
 const rows = fc.integer({ min: 1, max: 2_500_000 });
@@ -86,4 +86,19 @@ describe('scrollToRow', () => {
 test('no table is higher than a browser can lay out', () => {
   expect(bodyHeight(2_000_000, ROW)).toBe(MAX_BODY_PX);
   expect(bodyHeight(10_000, ROW)).toBe(220_000);
+});
+
+test('no view draws more rows than it is said to', () => {
+  fc.assert(
+    fc.property(
+      fc.nat({ max: 3_000_000 }),
+      fc.double({ min: 0, max: MAX_BODY_PX, noNaN: true }),
+      fc.integer({ min: 0, max: 4000 }),
+      (rows, scrollTop, viewHeight) => {
+        expect(rowWindow(rows, 22, scrollTop, viewHeight).count).toBeLessThanOrEqual(
+          mostDrawn(22, viewHeight),
+        );
+      },
+    ),
+  );
 });

@@ -32,6 +32,11 @@ export function rowWindow(rows: number, rowHeight: number, scrollTop: number, vi
   return { first, count: Math.max(0, last - first), top: at + (first * rowHeight - top) };
 }
 
+/** At most so many rows are drawn in a view of `viewHeight` pixels. */
+export function mostDrawn(rowHeight: number, viewHeight: number): number {
+  return Math.ceil(viewHeight / rowHeight) + 1 + 2 * BEYOND;
+}
+
 /** The scroll position nearest to `scrollTop` at which row `row` is in view, pixels. */
 export function scrollToRow(
   rows: number,

@@ -33,28 +33,38 @@ export function summaryOf(runs: RunColumns): RunSummary {
   const known = summaries.get(runs);
   if (known !== undefined) return known;
   const { length, count, node, zone, migratetype, backing, names } = runs;
-  const pagesByPlace = new Map<number, number>();
+  // A buffer lies in a few places, and neighbouring runs mostly in the same: a list is faster than a map.
+  const keys: number[] = [];
+  const pagesOf: number[] = [];
+  // Zone and type are -1 or indices into `names`: small whole numbers are what a machine compares fastest.
+  const base = names.length + 1;
+  let at = 0;
   let [connected, disconnected, unknown] = [0, 0, 0];
   for (let i = 0; i < length; i++) {
     const pages = count[i] ?? 0;
-    // Both are indices into a table of at most 32767 names, and -1.
-    const place =
-      (((node[i] ?? -1) + 1) * 0x8000 + (zone[i] ?? -1) + 1) * 0x8000 + (migratetype[i] ?? -1) + 1;
-    pagesByPlace.set(place, (pagesByPlace.get(place) ?? 0) + pages);
+    const place = (((node[i] ?? -1) + 1) * base + (zone[i] ?? -1) + 1) * base + (migratetype[i] ?? -1) + 1;
+    if (at >= keys.length || keys[at] !== place) {
+      at = 0;
+      while (at < keys.length && keys[at] !== place) at++;
+      if (at === keys.length) {
+        keys.push(place);
+        pagesOf.push(0);
+      }
+    }
+    pagesOf[at] = (pagesOf[at] ?? 0) + pages;
     if (backing[i] === CONNECTED) connected += pages;
     else if (backing[i] === DISCONNECTED) disconnected += pages;
     else unknown += pages;
   }
-  const places = [...pagesByPlace]
-    .map(([place, pages]): PlaceCount => {
-      const type = place % 0x8000;
-      const rest = Math.floor(place / 0x8000);
-      const nodeOf = Math.floor(rest / 0x8000) - 1;
+  const places = keys
+    .map((place, i): PlaceCount => {
+      const rest = Math.floor(place / base);
+      const nodeOf = Math.floor(rest / base) - 1;
       return {
         node: nodeOf < 0 ? null : nodeOf,
-        zone: names[(rest % 0x8000) - 1] ?? null,
-        migratetype: names[type - 1] ?? null,
-        pages,
+        zone: names[(rest % base) - 1] ?? null,
+        migratetype: names[(place % base) - 1] ?? null,
+        pages: pagesOf[i] ?? 0,
       };
     })
     .sort((a, b) => b.pages - a.pages);

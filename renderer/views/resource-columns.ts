@@ -15,8 +15,9 @@ export function resourceColumns(
   /** What a cell says where the pages are not known, and why that is not a dash. */
   const unread = (resource: SampledResource) => whyNoPages(resource, sample.sources).word;
   const unreadTone = (resource: SampledResource): Tone => (resource.pages === null ? 'muted' : 'plain');
+  const takenAt = Date.parse(sample.takenAt);
   const age = ({ createdAt }: SampledResource): number | null =>
-    createdAt === null ? null : Date.parse(sample.takenAt) - Date.parse(createdAt);
+    createdAt === null ? null : takenAt - Date.parse(createdAt);
   return [
     {
       id: 'severity',

@@ -1,6 +1,7 @@
 /** `npm run bench [-- --json] [NAME…]`: measures, and prints a table or one document. */
 import { kernelTables } from './kernel-tables.ts';
 import { pageMap64Gib, pageMapFragmented } from './page-map.ts';
+import { resourcesTable } from './resources-table.ts';
 import { type Bench, type BenchResult, Skip } from './result.ts';
 import { coldStart, sampleGigabyte, snapshotCpu, windowMemory } from './rig.ts';
 import { scanHugetlb2m, scanShmem4k } from './scan.ts';
@@ -20,6 +21,7 @@ const benches: readonly Bench[] = [
   pageMap64Gib,
   pageMapFragmented,
   sessionDay,
+  resourcesTable,
 ];
 
 async function main(args: readonly string[]): Promise<number> {
