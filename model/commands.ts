@@ -31,7 +31,7 @@ export const COMMANDS = {
   'filter.addCell': { title: 'Add Cell to Filter', key: null, menu: 'View' },
   'filter.clear': { title: 'Clear the Filter', key: null, menu: 'View' },
   'view.palette': { title: 'Find a Command…', key: 'CmdOrCtrl+K', menu: 'View' },
-  'view.savePicture': { title: 'Save a Picture of the View…', key: 'CmdOrCtrl+Shift+P', menu: 'View' },
+  'view.savePicture': { title: 'Save a Picture of the View…', key: 'CmdOrCtrl+Shift+S', menu: 'View' },
   'view.theme': { title: 'Switch Theme: System, Light, Dark', key: 'CmdOrCtrl+Shift+L', menu: 'View' },
   'view.zoomIn': { title: 'Zoom In', key: 'CmdOrCtrl+=', menu: 'View', role: 'zoomIn' },
   'view.zoomOut': { title: 'Zoom Out', key: 'CmdOrCtrl+-', menu: 'View', role: 'zoomOut' },

@@ -16,8 +16,10 @@ const circumstances = (
   canAsk = false,
   shell: Circumstances['shell'] = 'window',
 ): Circumstances => ({
-  session: { mode, sample: fromSnapshot(someSnapshot()), processes: null },
+  session: { mode, sample: fromSnapshot(someSnapshot()), processes: null, replay: null, before: null },
   privilege: { state: privilege, canAsk },
+  recordings: { possible: shell !== null },
+  filter: { text: '' },
   shell,
 });
 const LIVE = circumstances({ kind: 'live', target: TARGET }, { state: 'root' });
