@@ -10,6 +10,7 @@ const programs = [
   { input: 'sampler/utility.ts', file: 'dist/electron/sampler.cjs', window: true },
   { input: 'test/bench/bench.ts', file: 'dist/bench/bench.js' },
   { input: 'test/bench/page-sampler.ts', file: 'dist/bench/page-sampler.js' },
+  { input: 'test/guide/pictures.ts', file: 'dist/guide/pictures.js' },
   { input: 'test/rig/rig.ts', file: 'dist/rig/rig.js' },
   { input: 'test/rig/inside.ts', file: 'dist/rig/inside.js' },
 ];

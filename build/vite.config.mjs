@@ -28,6 +28,8 @@ export default defineConfig({
     target: 'chrome108',
     cssTarget: 'chrome108',
     modulePreload: { polyfill: false },
+    // It is read from this machine's disk: one file of any size.
+    chunkSizeWarningLimit: 4000,
     // The page's policy forbids data: URLs in scripts and styles.
     assetsInlineLimit: 0,
     // How long plugins took is nothing that a set-up should print.
