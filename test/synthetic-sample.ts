@@ -9,6 +9,8 @@ export interface SyntheticSize {
   readonly runsPerResource: number;
   /** Pages of each run. */
   readonly pagesPerRun: number;
+  /** Pages from one run to the next, at least; without it, what the runs need. */
+  readonly apart?: number;
   /** Of the resources, so many whose pages could not be read; the last ones. */
   readonly unread?: number;
 }
@@ -49,6 +51,7 @@ export function syntheticSample({
   resources: count,
   runsPerResource: runs,
   pagesPerRun: pages,
+  apart = pages,
   unread = 0,
 }: SyntheticSize): Sample {
   const recorded = recording as unknown as Snapshot;
@@ -58,7 +61,7 @@ export function syntheticSample({
   if (ram === undefined || example === undefined) throw new Error('the recording lacks RAM or the finding');
 
   // A run has a slot of its own; every fourth slot stays free. Slots are a power of two, so that folios are aligned.
-  const slotPages = 2 ** Math.ceil(Math.log2(pages));
+  const slotPages = 2 ** Math.ceil(Math.log2(Math.max(pages, apart)));
   const slots = runs + Math.ceil(runs / 4);
   const span = Math.ceil((count * slots * slotPages) / BLOCK) * BLOCK;
   const zones = zonesOf(span, recorded.host.zones ?? []);

@@ -118,13 +118,7 @@ class Found {
 
   column(runs: RunColumns, mode: Exclude<ColourMode, 'resource' | 'age'>, base: number): void {
     const { length, names } = runs;
-    const column = {
-      zone: runs.zone,
-      node: runs.node,
-      migratetype: runs.migratetype,
-      folio: runs.folioBytes,
-      backing: runs.backing,
-    }[mode];
+    const column = runs[mode === 'folio' ? 'folioBytes' : mode];
     const named = mode === 'zone' || mode === 'migratetype';
     let before = Number.NaN;
     let id = 0;

@@ -69,7 +69,9 @@ function handOverPort({ size, message }: { size: SyntheticSize; message: string 
     readonly Worker: new (
       url: string,
       options: object,
-    ) => { postMessage(data: unknown, ports: unknown[]): void };
+    ) => { postMessage(data: unknown, ports: unknown[]): void; onmessage: unknown };
+    /** When the first sample was on its way, milliseconds since 1970. */
+    firstSampleSent?: number;
     addEventListener(type: string, listener: () => void): void;
     postMessage(data: string, origin: string, ports: unknown[]): void;
   }
@@ -86,6 +88,9 @@ function handOverPort({ size, message }: { size: SyntheticSize; message: string 
     },
   };
   const worker = new scope.Worker('/sampler.js', { type: 'module' });
+  worker.onmessage = ({ data }: { data: number }) => {
+    scope.firstSampleSent ??= data;
+  };
   const { port1, port2 } = new MessageChannel();
   worker.postMessage(size, [port1]);
   scope.addEventListener('load', () => scope.postMessage(message, '*', [port2]));

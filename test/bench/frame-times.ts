@@ -11,6 +11,8 @@ export interface FrameTimes {
   readonly dropped: number;
   /** Processor time of the page's main thread for a drawn frame, milliseconds. */
   readonly mainMs: number;
+  /** The longest task of the main thread, milliseconds. */
+  readonly longestMs: number;
 }
 
 interface TraceEvent {
@@ -18,6 +20,7 @@ interface TraceEvent {
   readonly cat: string;
   readonly ph: string;
   readonly ts: number;
+  readonly dur?: number;
   /** Of the thread, without the time in which others had the processor. */
   readonly tdur?: number;
   readonly tid: number;
@@ -63,9 +66,10 @@ function summary(events: readonly TraceEvent[]): FrameTimes {
       .filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain')
       .map(({ pid, tid }) => `${pid} ${tid}`),
   );
-  const work = events
-    .filter(({ name, ph, pid, tid }) => name === 'RunTask' && ph === 'X' && mains.has(`${pid} ${tid}`))
-    .reduce((sum, { tdur = 0 }) => sum + tdur / 1000, 0);
+  const tasks = events.filter(
+    ({ name, ph, pid, tid }) => name === 'RunTask' && ph === 'X' && mains.has(`${pid} ${tid}`),
+  );
+  const work = tasks.reduce((sum, { tdur = 0 }) => sum + tdur / 1000, 0);
   return {
     p50: at(0.5),
     p95: at(0.95),
@@ -73,5 +77,6 @@ function summary(events: readonly TraceEvent[]): FrameTimes {
     drawn: drawnAt.length,
     dropped: events.filter(({ name }) => name === 'DroppedFrame').length,
     mainMs: work / Math.max(1, drawnAt.length),
+    longestMs: Math.max(0, ...tasks.map(({ dur = 0 }) => dur / 1000)),
   };
 }

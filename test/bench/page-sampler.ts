@@ -10,20 +10,26 @@ import {
 } from '../../model/contract.ts';
 import type { ProcessList } from '../../model/process-list.ts';
 import type { Sample } from '../../model/run-columns.ts';
+import { encodeMessage } from '../../model/wire.ts';
 import { type SyntheticSize, syntheticSample } from '../synthetic-sample.ts';
 
 /** As the DOM has it; Node's type lacks the listener. */
 interface Port {
-  postMessage(message: FromSampler): void;
+  postMessage(message: ArrayBuffer): void;
   onmessage: ((event: { readonly data: ToSampler }) => void) | null;
 }
 interface Scope {
+  postMessage(data: number): void;
   onmessage: ((event: { readonly data: SyntheticSize; readonly ports: readonly Port[] }) => void) | null;
 }
+const scope = globalThis as unknown as Scope;
 const PERIOD_MS = 1000;
 
 function serve(port: Port, sample: Sample): void {
-  const send = (message: FromSampler) => port.postMessage(message);
+  const send = (message: FromSampler) => {
+    const buffer = encodeMessage(message);
+    port.postMessage(buffer);
+  };
   const tell = (event: SamplerEvent) => send({ kind: 'event', event });
   const { target, resources } = sample;
   const list: ProcessList = {
@@ -56,6 +62,8 @@ function serve(port: Port, sample: Sample): void {
       sample: { ...sample, takenAt },
       timing: { wallMs: 0, cpuMs: 0, taken, skipped: 0 },
     });
+    // When it was on its way: for the page, beside what it is told.
+    scope.postMessage(Date.now());
   };
   let timer: ReturnType<typeof setInterval> | undefined;
   port.onmessage = ({ data }) => {
@@ -80,6 +88,6 @@ function serve(port: Port, sample: Sample): void {
   });
 }
 
-(globalThis as unknown as Scope).onmessage = ({ data, ports: [port] }) => {
+scope.onmessage = ({ data, ports: [port] }) => {
   if (port !== undefined) serve(port, syntheticSample(data));
 };
