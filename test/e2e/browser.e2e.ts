@@ -29,6 +29,7 @@ async function withRecording(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Recorded example' }).waitFor();
   await page.keyboard.press('Control+o');
   await page.getByText('RECORDING, not this machine').first().waitFor();
+  await page.keyboard.press('Alt+2');
   await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
 }
 const notices = (page: Page) => page.getByRole('region', { name: 'Notices' });

@@ -32,6 +32,7 @@ describe('sessions in the window', () => {
     const { page } = await launch();
     await page.keyboard.press('Control+o');
     await slider(page).waitFor();
+    await page.keyboard.press('Alt+2');
     const grid = page.getByRole('grid', { name: 'Resources' });
     await grid.getByText('24 disconnected').waitFor();
     const opened = await where(page);
@@ -65,6 +66,7 @@ describe('sessions in the window', () => {
     await open('whole.pinscope', BUNDLED);
     await page.getByText('RECORDING, not live').first().waitFor();
     await notices(page).getByText('whole.pinscope').waitFor();
+    await page.keyboard.press('Alt+2');
     await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
 
     const damaged = Buffer.from(BUNDLED);

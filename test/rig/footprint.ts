@@ -111,7 +111,7 @@ export async function measureWindow(t: CaseContext, pid: number): Promise<Window
   const window = await desktop.open('--pid', String(pid));
   await window.grant('Kernel memory');
   await window.page.getByText('Kernel memory granted').waitFor();
-  await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+  await window.resourcesSay('connected');
   await window.page.waitForTimeout(20_000);
   const processes = await programProcesses(t);
   const sampler = processes.find(({ role }) => role === 'sampler')?.pid;

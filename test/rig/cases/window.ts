@@ -131,7 +131,7 @@ export const windowCases: readonly RigCase[] = [
 
       await window.grant('Kernel memory');
       await window.page.getByText('Kernel memory granted').waitFor();
-      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+      await window.resourcesSay('connected');
       await checkShownPfns(t, window, 'shmem', shmem);
       const runs = await checkShownPfns(t, window, 'hugetlb', hugetlb);
       t.equal('folio of a 2 MiB page', [...new Set(runs.map(run => run.Folio))], ['2 MiB']);
@@ -160,10 +160,9 @@ export const windowCases: readonly RigCase[] = [
       const balloon = await vm.balloon();
 
       const window = await desktop.open('--pid', String(vm.pid));
-      await window.page.getByRole('grid', { name: 'Resources' }).waitFor();
       await window.grant('Kernel memory');
       await window.page.getByText('Kernel memory granted').waitFor();
-      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+      await window.resourcesSay('connected');
       const rows = await window.rows('Resources');
       t.equal(
         'six resources, the framebuffer first',
@@ -188,7 +187,7 @@ export const windowCases: readonly RigCase[] = [
       const before = await window.samplesTaken();
       const discarded = [3, 4, 100, 2024];
       await balloon.inflate(discarded.map(i => (gpas[i] ?? 0) / 4096));
-      await window.page.getByRole('grid', { name: 'Resources' }).getByText('4 disconnected').waitFor();
+      await window.resourcesSay('4 disconnected');
       const samples = (await window.samplesTaken()) - before;
       t.ok('disconnected within two samples', samples <= 2, samples);
       const warnings = await window.warnings();
@@ -221,10 +220,9 @@ export const windowCases: readonly RigCase[] = [
       });
       t.atEnd(() => vm.kill());
       const window = await desktop.open('--pid', String(vm.pid));
-      await window.page.getByRole('grid', { name: 'Resources' }).waitFor();
       await window.grant('Kernel memory');
       await window.page.getByText('Kernel memory granted').waitFor();
-      await window.page.getByRole('grid', { name: 'Resources' }).getByText('connected').first().waitFor();
+      await window.resourcesSay('connected');
 
       const rows = (await window.rows('Resources')).sort(
         (a, b) => Number(a['dma-buf']) - Number(b['dma-buf']),

@@ -7,7 +7,6 @@ import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
-import type { AttachedWindow } from '../../devtools-bridge.ts';
 import type { CaseContext } from '../case.ts';
 
 const DISPLAY = ':7';
@@ -83,7 +82,7 @@ export class Desktop {
     t.atEnd(() => attached.close());
     attached.page.setDefaultTimeout(PATIENCE_MS);
     tell('is there');
-    return new PinscopeWindow(attached);
+    return new PinscopeWindow(attached.page, attached.process.pid ?? 0);
   }
 }
 
@@ -114,14 +113,11 @@ const tell = (what: string): void =>
   void process.stderr.write(`window: ${what}, ${(performance.now() / 1000).toFixed(1)} s\n`);
 
 export class PinscopeWindow {
-  readonly page: Page;
-  /** Of the program's main process. */
-  readonly pid: number;
-
-  constructor(attached: AttachedWindow) {
-    this.page = attached.page;
-    this.pid = attached.process.pid ?? 0;
-  }
+  /** @param pid of the program's main process; 0 where the page is a browser's */
+  constructor(
+    readonly page: Page,
+    readonly pid: number,
+  ) {}
 
   /** Watches a process: to the list, down to it, Enter. */
   async watch(pid: number): Promise<void> {
@@ -167,6 +163,12 @@ export class PinscopeWindow {
     await page.keyboard.press('Control+p');
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     return result;
+  }
+
+  /** Shows the table of resources and waits until a cell of it says this. */
+  async resourcesSay(text: string): Promise<void> {
+    await this.page.keyboard.press('Alt+2');
+    await this.page.getByRole('grid', { name: 'Resources' }).getByText(text).first().waitFor();
   }
 
   /** All rows of a table that draws only what is in sight: read from the first to the last, by PageDown. */
