@@ -32,6 +32,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 4000,
     // The page's policy forbids data: URLs in scripts and styles.
     assetsInlineLimit: 0,
+    // The page comes from this machine: one file of some hundred kilobytes is nothing to split.
+    chunkSizeWarningLimit: 1500,
     // How long plugins took is nothing that a set-up should print.
     rolldownOptions: { checks: { pluginTimings: false } },
   },

@@ -11,6 +11,8 @@ export const HELD = 'held';
 const MOST_GAPS = 512;
 /** Times between samples that the usual pace is told from. */
 const PACE_OVER = 9;
+/** Time between two redraws, milliseconds. */
+const REDRAW_MS = 200;
 /** A clock that was set back by more than this begins a new history. */
 const SET_BACK_MS = 2000;
 
@@ -27,8 +29,10 @@ export class History {
   #samples = 0;
   #start = Number.NaN;
   #end = Number.NaN;
-  /** Raised with each sample: what views depend on. */
+  /** Raised with samples: what views depend on. */
   #version = $state(0);
+  #shown = Number.NEGATIVE_INFINITY;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   get series(): Series {
     void this.#version;
@@ -61,9 +65,10 @@ export class History {
   /**
    * Takes in a sample that is shown. One that is not newer than the last was seen before (a recording that was wound back) and
    * changes nothing. Another process or source begins anew.
-   * @param periodMs time between samples, where it is known
+   * @param source `live`, or the name of a recording
+   * @param periodMs time between two samples, as it should be
    */
-  observe(sample: Sample, source: 'live' | 'recording', periodMs: number | null): void {
+  observe(sample: Sample, source: string, periodMs: number): void {
     const { target, takenAt } = sample;
     const of = `${source} ${target.pid} ${target.startTime}`;
     const time = Date.parse(takenAt);
@@ -82,15 +87,29 @@ export class History {
         pages === null ? null : summaryOf(pages.runs).disconnected,
       );
     }
+    this.#changed();
+  }
+
+  /** Views are drawn anew at once, but no more often than they can be looked at: a recording tells thousands of samples. */
+  #changed(): void {
+    if (this.#timer !== undefined) return;
+    const wait = this.#shown + REDRAW_MS - performance.now();
+    if (wait <= 0) this.#show();
+    else this.#timer = setTimeout(() => this.#show(), wait);
+  }
+
+  #show(): void {
+    this.#timer = undefined;
+    this.#shown = performance.now();
     this.#version++;
   }
 
-  #begin(of: string, periodMs: number | null): void {
+  #begin(of: string, periodMs: number): void {
     this.#of = of;
     this.#series = new Series(HELD);
     this.#lives = new Lives();
     this.#gaps = [];
-    this.#paces = periodMs === null ? [] : [periodMs];
+    this.#paces = [periodMs];
     this.#samples = 0;
     this.#start = Number.NaN;
     this.#end = Number.NaN;

@@ -58,7 +58,7 @@ test('a pause is a gap, a slower pace is not for long', () => {
   expect(slow.gaps.length).toBeLessThan(10);
   // A recording tells its own pace.
   const recording = new History();
-  for (const second of [0, 10, 20, 30, 90]) recording.observe(at(second), 'recording', null);
+  for (const second of [0, 10, 20, 30, 90]) recording.observe(at(second), 'recording 1', 10_000);
   expect(recording.gaps).toEqual([{ from: START + 30000, to: START + 90000 }]);
 });
 
@@ -67,11 +67,11 @@ test('another process, another source and a clock that was set back begin anew; 
   history.observe(at(0), 'live', 1000);
   history.observe(at(1), 'live', 1000);
   expect(history.samples).toBe(2);
-  history.observe(at(2), 'recording', null);
+  history.observe(at(2), 'recording 1', 1000);
   expect([history.samples, history.start]).toEqual([1, START + 2000]);
-  history.observe(at(1), 'recording', null);
+  history.observe(at(1), 'recording 1', 1000);
   expect(history.samples).toBe(1);
-  history.observe(at(3, { target: { startTime: '9' } }), 'recording', null);
+  history.observe(at(3, { target: { startTime: '9' } }), 'recording 1', 1000);
   expect([history.samples, history.lives.ended]).toEqual([1, 0]);
   const live = fed(at(100), at(101));
   live.observe(at(50), 'live', 1000);

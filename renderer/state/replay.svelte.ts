@@ -1,3 +1,4 @@
+import type { Sample } from '../../model/run-columns.ts';
 import { exportRedacted } from '../../model/session-file/export.ts';
 import type { Damage, SessionFile } from '../../model/session-file/reader.ts';
 import { type SampleSummary, summarised } from '../../model/session-file/summary.ts';
@@ -23,9 +24,12 @@ export class Replay {
   #error = $state.raw<string | null>(null);
   #closed = false;
   readonly transport: ReplayTransport;
+  readonly #onSample: (sample: Sample) => void;
 
-  constructor(transport: ReplayTransport) {
+  /** @param onSample told of every sample of the file, in order, as it is read once */
+  constructor(transport: ReplayTransport, onSample: (sample: Sample) => void = () => {}) {
     this.transport = transport;
+    this.#onSample = onSample;
     this.#playback = transport.playback;
     this.#stretches = fromHeads(this.file);
     transport.onMove(playback => {
@@ -130,6 +134,7 @@ export class Replay {
       const { damage } = await this.file.examine((number, sample) => {
         if (this.#closed) throw new Closed();
         stretches.add(summarised(number, sample));
+        this.#onSample(sample);
       });
       this.#damage = damage;
       this.#stretches = stretches.all;

@@ -16,8 +16,12 @@ export interface Arrived {
   readonly at: number;
 }
 
-/** @param periodMs time between live samples; `null`: a recording has its own */
-export type SampleListener = (sample: Sample, source: 'live' | 'recording', periodMs: number | null) => void;
+/**
+ * Told of live samples as they are shown, and of all samples of a session file as it is read.
+ * @param source `live`, or a name of its own for each recording that was opened
+ * @param periodMs time between two samples
+ */
+export type SampleListener = (sample: Sample, source: string, periodMs: number) => void;
 
 export interface Progress {
   readonly what: string;
@@ -52,6 +56,8 @@ export class Session {
   #wanted = $state.raw<number | null>(null);
   /** Whether it is known what the start asked for. */
   #opened = false;
+  /** Recordings that were opened. */
+  #opens = 0;
   readonly #sampleListeners = new Set<SampleListener>();
 
   /**
@@ -138,7 +144,7 @@ export class Session {
     );
   }
 
-  /** Tells of every sample that is shown, in the order in which they come. Returns what ends it. */
+  /** Tells of samples in the order in which they were taken. Returns what ends it. */
   onSample(listener: SampleListener): () => void {
     this.#sampleListeners.add(listener);
     return () => void this.#sampleListeners.delete(listener);
@@ -240,7 +246,9 @@ export class Session {
     // Something else may have been chosen while the recording was loaded.
     if (this.#mode !== mode) return;
     this.#selection.select(null);
-    this.#replay = new Replay(opened);
+    const source = `recording ${++this.#opens}`;
+    const { periodMs } = opened.file.header;
+    this.#replay = new Replay(opened, each => this.#tell(each, source, periodMs));
     opened.onEvent(event => {
       if (this.#mode === mode && event.type === 'sample') this.#take(event.sample, event.timing);
     });
@@ -327,13 +335,14 @@ export class Session {
   #take(sample: Sample, timing: SampleTiming | null): void {
     this.#selection.observe(sample);
     this.#data = { sample, timing, at: performance.now() };
-    const recorded = this.#mode.kind === 'recording';
-    for (const listener of this.#sampleListeners) {
-      listener(sample, recorded ? 'recording' : 'live', recorded ? null : this.#periodMs);
-    }
+    if (this.#mode.kind !== 'recording') this.#tell(sample, 'live', this.#periodMs);
     this.#failure = null;
     this.#progress = null;
     this.#clock.tick();
+  }
+
+  #tell(sample: Sample, source: string, periodMs: number): void {
+    for (const listener of this.#sampleListeners) listener(sample, source, periodMs);
   }
 
   #isOfTarget(target: TargetId): boolean {

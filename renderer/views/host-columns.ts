@@ -184,7 +184,7 @@ export const blockColumns: readonly Column<MemoryBlockState>[] = [
     text: ({ startPfn }) => hex(startPfn),
   }),
   count('node', 'Node', 'NUMA node.', ({ node }) => node, {
-    width: 4,
+    width: 6,
     clause: ({ node }) => equals('node', node),
   }),
   {
