@@ -28,8 +28,6 @@ export default defineConfig({
     target: 'chrome108',
     cssTarget: 'chrome108',
     modulePreload: { polyfill: false },
-    // It is read from this machine's disk: one file of any size.
-    chunkSizeWarningLimit: 4000,
     // The page's policy forbids data: URLs in scripts and styles.
     assetsInlineLimit: 0,
     // The page comes from this machine: one file of some hundred kilobytes is nothing to split.
