@@ -1,16 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { copyFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { launch } from './launch.ts';
 import { temporary } from './programs.ts';
-
-const BUNDLED = readFileSync(
-  fileURLToPath(new URL('../../renderer/public/recorded.pinscope', import.meta.url)),
-);
+import { BUNDLED } from './walk.ts';
 
 const slider = (page: Page) =>
   page.getByRole('region', { name: 'Recording' }).getByRole('slider', { name: 'Sample' });
