@@ -54,7 +54,7 @@ describe('the console in a browser', () => {
     await help.waitFor();
     expect(await help.getByText('Pause or Continue').count()).toBe(1);
     // What Electron does is nobody's here.
-    for (const title of ['Close Window', 'Quit', 'Zoom In'])
+    for (const title of ['Close Window', 'Quit', 'Actual Size'])
       expect(await help.getByText(title).count()).toBe(0);
     await page.keyboard.press('Escape');
     await help.waitFor({ state: 'detached' });

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
@@ -24,7 +24,8 @@ export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImag
 export function temporary(): string {
   const folder = mkdtempSync(join(tmpdir(), 'pinscope-e2e-'));
   // Processes that are ending still write there.
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20 }));
+  // A process that is ending may still write into it.
+  onTestFinished(() => vi.waitFor(() => rmSync(folder, { recursive: true, force: true }), 20_000));
   return folder;
 }
 

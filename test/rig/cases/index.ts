@@ -1,6 +1,7 @@
 import type { RigCase } from '../case.ts';
 import { brokerCases } from './broker.ts';
 import { bufferCases } from './buffers.ts';
+import { consoleCases } from './console.ts';
 import { hazardCases } from './hazards.ts';
 import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
@@ -19,4 +20,5 @@ export const cases: readonly RigCase[] = [
   ...brokerCases,
   ...nestedCases,
   ...windowCases,
+  ...consoleCases,
 ];

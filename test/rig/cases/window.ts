@@ -17,6 +17,7 @@ import {
 } from '../guest/desktop.ts';
 import { type MemoryEntry, scattered } from '../guest/gpu.ts';
 import { heldPlaces, hostPages, type Place } from '../guest/held-places.ts';
+import { ShownPageMap } from '../guest/page-map.ts';
 import { Polkit } from '../guest/polkit.ts';
 import { guestRam } from '../guest/qemu.ts';
 
@@ -184,12 +185,26 @@ export const windowCases: readonly RigCase[] = [
       await window.select(inode);
       await window.pictures(t, 'qemu');
 
+      const map = new ShownPageMap(window);
+      await map.open();
+      t.equal('its pages on the page map', await map.legend(`dma-buf ${inode}`), 2025);
+      t.equal('none of them red', await map.disconnectedPoints(), 0);
+
       const before = await window.samplesTaken();
       const discarded = [3, 4, 100, 2024];
       await balloon.inflate(discarded.map(i => (gpas[i] ?? 0) / 4096));
-      await window.resourcesSay('4 disconnected');
+      await window.page.getByRole('button', { name: 'Next disconnected' }).waitFor();
       const samples = (await window.samplesTaken()) - before;
       t.ok('disconnected within two samples', samples <= 2, samples);
+      t.ok('and painted red', (await map.disconnectedPoints()) > 0);
+      const lost = await map.nextDisconnected();
+      t.ok(
+        'the map leads to one of them',
+        discarded.some(i => (gpas[i] ?? 0) === Number(lost['Guest address'])),
+        lost,
+      );
+      await window.pictures(t, 'page-map');
+      await window.resourcesSay('4 disconnected');
       const warnings = await window.warnings();
       const at = (i: number, byte = 0) => `0x${((gpas[i] ?? 0) + byte).toString(16)}`;
       t.ok(

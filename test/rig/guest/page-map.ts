@@ -1,0 +1,72 @@
+import type { Page } from 'playwright-core';
+import type { PinscopeWindow } from './desktop.ts';
+
+/** What is used of the page's elements; this side has no DOM. */
+interface Canvas {
+  readonly width: number;
+  readonly height: number;
+  getContext(kind: '2d'): {
+    getImageData(x: number, y: number, width: number, height: number): { readonly data: Uint8ClampedArray };
+  };
+}
+
+/** The page map on the screen: what its legend counts, what it says of a page, and what is painted. */
+export class ShownPageMap {
+  private readonly page: Page;
+
+  constructor(private readonly window: PinscopeWindow) {
+    this.page = window.page;
+  }
+
+  async open(): Promise<void> {
+    await this.page.keyboard.press('Alt+7');
+    await this.page.getByRole('application', { name: 'Page map' }).waitFor();
+  }
+
+  /** Pages of a class of the legend; `null` where it has none of that name. */
+  async legend(name: string): Promise<number | null> {
+    const texts = await this.page
+      .getByRole('group', { name: 'Legend' })
+      .getByRole('button')
+      .allTextContents();
+    const found = texts
+      .map(text => /^\s*(.+?)\s+(\d+)\s+[\d.]+ \wi?B\s*$/.exec(text))
+      .find(row => row?.[1] === name);
+    return found ? Number(found[2]) : null;
+  }
+
+  /** Goes to the next disconnected page and gives its facts by name. */
+  async nextDisconnected(): Promise<Readonly<Record<string, string>>> {
+    await this.page.keyboard.press('n');
+    const facts = this.page.getByRole('region', { name: 'Page', exact: true });
+    await facts.getByText('disconnected').first().waitFor();
+    const [names, values] = [
+      await facts.getByRole('term').allTextContents(),
+      await facts.getByRole('definition').allTextContents(),
+    ];
+    return Object.fromEntries(names.map((name, i) => [name.trim(), (values[i] ?? '').trim()]));
+  }
+
+  /** Points of the picture in the colour that only disconnected pages have. */
+  async disconnectedPoints(): Promise<number> {
+    const colour = await this.page.evaluate(
+      "getComputedStyle(document.documentElement).getPropertyValue('--map-disconnected').trim()",
+    );
+    const [r, g, b] = [1, 3, 5].map(at => Number.parseInt(String(colour).slice(at, at + 2), 16));
+    const data = await this.page
+      .getByRole('application', { name: 'Page map' })
+      .locator('canvas')
+      .evaluate((element: unknown) => {
+        const canvas = element as Canvas;
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return Array.from(new Uint32Array(data.buffer));
+      });
+    const wanted = (((0xff << 24) | ((b ?? 0) << 16) | ((g ?? 0) << 8) | (r ?? 0)) >>> 0) as number;
+    return data.filter(point => point === wanted).length;
+  }
+
+  /** Samples taken until now, as the status bar says. */
+  samples(): Promise<number> {
+    return this.window.samplesTaken();
+  }
+}
