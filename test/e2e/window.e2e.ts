@@ -1,5 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { kill } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import AxeBuilder from 'axe-core';
@@ -213,6 +216,35 @@ describe('the window', () => {
       }
       await page.keyboard.press('Control+Shift+L');
     }
+  });
+
+  test('a picture of the window goes where the user says, and the window says where', async () => {
+    const { app, page } = await launch();
+    await withRecording(page);
+    const folder = mkdtempSync(join(tmpdir(), 'pinscope-picture-'));
+    /** The answer of the desktop's dialog, which no test could press. */
+    const answer = (filePath: string | undefined) =>
+      app.evaluate(({ dialog }, path) => {
+        const asked = async () => ({ canceled: path === '', filePath: path });
+        Object.assign(dialog, { showSaveDialog: asked });
+      }, filePath ?? '');
+    const said = page.getByRole('status', { name: 'What was done' });
+    const save = async (filePath: string | undefined, words: RegExp) => {
+      await answer(filePath);
+      await page.keyboard.press('Control+Shift+S');
+      await said.getByText(words).waitFor();
+    };
+    const path = join(folder, 'x.png');
+    await save(path, /^Saved .*x\.png$/);
+    const png = readFileSync(path);
+    expect(png.subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n');
+    const size = await page.evaluate(
+      `[Math.round(innerWidth * devicePixelRatio), Math.round(innerHeight * devicePixelRatio)]`,
+    );
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual(size);
+    await save(undefined, /^No picture was saved\.$/);
+    await save('/proc/x.png', /^No picture was saved\. .*\/proc\/x\.png/);
+    rmSync(folder, { recursive: true });
   });
 
   test('a sampler that is killed comes back, and the window says so', async () => {
