@@ -110,7 +110,7 @@ export async function measureWindow(t: CaseContext, pid: number): Promise<Window
   const desktop = await Desktop.start(t, user);
   const window = await desktop.open('--pid', String(pid));
   await window.grant('Kernel memory');
-  await window.page.getByText('Kernel memory granted').waitFor();
+  await window.page.getByText('Kernel memory granted').first().waitFor();
   await window.resourcesSay('connected');
   await window.page.waitForTimeout(20_000);
   const processes = await programProcesses(t);

@@ -131,7 +131,7 @@ export const windowCases: readonly RigCase[] = [
       await checkProcesses(t, window, user);
 
       await window.grant('Kernel memory');
-      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByText('Kernel memory granted').first().waitFor();
       await window.resourcesSay('connected');
       await checkShownPfns(t, window, 'shmem', shmem);
       const runs = await checkShownPfns(t, window, 'hugetlb', hugetlb);
@@ -162,7 +162,7 @@ export const windowCases: readonly RigCase[] = [
 
       const window = await desktop.open('--pid', String(vm.pid));
       await window.grant('Kernel memory');
-      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByText('Kernel memory granted').first().waitFor();
       await window.resourcesSay('connected');
       const rows = await window.rows('Resources');
       t.equal(
@@ -236,7 +236,7 @@ export const windowCases: readonly RigCase[] = [
       t.atEnd(() => vm.kill());
       const window = await desktop.open('--pid', String(vm.pid));
       await window.grant('Kernel memory');
-      await window.page.getByText('Kernel memory granted').waitFor();
+      await window.page.getByText('Kernel memory granted').first().waitFor();
       await window.resourcesSay('connected');
 
       const rows = (await window.rows('Resources')).sort(
