@@ -258,8 +258,11 @@ export class PinscopeWindow {
     tell(`pictures ${name}`);
     const folder = `${process.env.RESULTS}/pictures`;
     mkdirSync(folder, { recursive: true });
-    for (let i = 0; i < 2; i++) {
+    // The key goes from the system's theme, which is one of the two, to the others.
+    const taken = new Set<string | null>();
+    while (taken.size < 2) {
       const theme = await this.page.locator(':root').getAttribute('data-theme');
+      taken.add(theme);
       await this.page.screenshot({ path: `${folder}/${t.kernel}-${name}-${theme}.png` });
       await this.page.keyboard.press('Control+Shift+L');
       await this.page.waitForTimeout(300);
