@@ -1,5 +1,5 @@
 import type { Sample, SampledResource } from '../run-columns.ts';
-import { type Classes, type ColourMode, classify, FLAG, flagsOf } from './classes.ts';
+import { type Classes, type ColourMode, classify, FLAG, flagsOf, type MapClass } from './classes.ts';
 import { CHUNK_PAGES, type HeldIndex, heldIndex, ownerOf, samePlaces } from './held.ts';
 import { guestSpace, hostSpace, type MapSpace, type SpaceKind, sameSpace, segmentAt } from './space.ts';
 import { fillTile, type PieceMarks, type Tile } from './tiles.ts';
@@ -171,10 +171,14 @@ function keptClasses(sample: Sample, mode: ColourMode, before: PageMapModel | nu
   const same =
     before !== null &&
     before.classes.mode === mode &&
-    JSON.stringify(before.classes.classes) === JSON.stringify(made.classes) &&
+    sameClasses(before.classes.classes, made.classes) &&
     sameBytes(before.classes.ofRun, made.ofRun);
   return same ? before.classes : made;
 }
+
+/** A class's paint follows from its key, but for buffers, whose colour goes by their place: the same keys in the same order. */
+const sameClasses = (a: readonly MapClass[], b: readonly MapClass[]): boolean =>
+  a.length === b.length && a.every(({ key, label }, i) => key === b[i]?.key && label === b[i]?.label);
 
 /** Distinct pages, in one pass over the pieces: they ascend, so what a class covers ends where its furthest piece does. */
 function count(index: HeldIndex, { classes, classOfRun, flagsOfRun }: PieceMarks): MapCounts {

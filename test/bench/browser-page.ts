@@ -30,6 +30,7 @@ export interface BenchPage {
 export async function openBenchPage(
   size: SyntheticSize,
   view = { width: 1280, height: 800 },
+  periodMs = 1000,
 ): Promise<BenchPage> {
   if (!existsSync(CHROMIUM)) throw new Skip(`${CHROMIUM} is missing; install the package chromium`);
   const root = projectRoot();
@@ -51,7 +52,7 @@ export async function openBenchPage(
   };
   try {
     const page = await browser.newPage({ viewport: view });
-    await page.addInitScript(handOverPort, { size, message: SAMPLER_PORT_MESSAGE });
+    await page.addInitScript(handOverPort, { size: { ...size, periodMs }, message: SAMPLER_PORT_MESSAGE });
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     const cdp = await page.context().newCDPSession(page);
     return { page, cdp, close };
@@ -62,7 +63,7 @@ export async function openBenchPage(
 }
 
 /** Runs in the page before its own code: what the preload does. */
-function handOverPort({ size, message }: { size: SyntheticSize; message: string }): void {
+function handOverPort({ size, message }: { size: object; message: string }): void {
   interface PageScope {
     pinscope: unknown;
     readonly location: { readonly protocol: string };

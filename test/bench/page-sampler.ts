@@ -1,6 +1,6 @@
 /**
  * A sampler for the page in a browser: a worker that speaks the contract over a MessagePort and sends a synthetic sample every
- * second, as a utility process does. The page reads each sample from a message anew, with all its columns.
+ * second or so, as a utility process does. The page reads each sample from a message anew, with all its columns.
  */
 import {
   CONTRACT_VERSION,
@@ -20,12 +20,15 @@ interface Port {
 }
 interface Scope {
   postMessage(data: number): void;
-  onmessage: ((event: { readonly data: SyntheticSize; readonly ports: readonly Port[] }) => void) | null;
+  onmessage: ((event: { readonly data: BenchSample; readonly ports: readonly Port[] }) => void) | null;
 }
 const scope = globalThis as unknown as Scope;
-const PERIOD_MS = 1000;
+/** A sample every `periodMs`, and one when it is watched or goes on after a pause. */
+export interface BenchSample extends SyntheticSize {
+  readonly periodMs: number;
+}
 
-function serve(port: Port, sample: Sample): void {
+function serve(port: Port, sample: Sample, periodMs: number): void {
   const send = (message: FromSampler) => {
     const buffer = encodeMessage(message);
     port.postMessage(buffer);
@@ -56,7 +59,7 @@ function serve(port: Port, sample: Sample): void {
   const sampleNow = () => {
     if (paused) return;
     taken++;
-    const takenAt = new Date(Date.parse(sample.takenAt) + taken * PERIOD_MS).toISOString();
+    const takenAt = new Date(Date.parse(sample.takenAt) + taken * periodMs).toISOString();
     tell({
       type: 'sample',
       sample: { ...sample, takenAt },
@@ -71,11 +74,12 @@ function serve(port: Port, sample: Sample): void {
     if (data.method === 'listProcesses') value = list;
     if (data.method === 'setPaused') [paused] = data.args;
     send({ kind: 'answer', id: data.id, value });
+    if (data.method === 'setPaused' && !paused) sampleNow();
     if (data.method === 'watch') {
       clearInterval(timer);
       if (data.args[0] !== null) {
         sampleNow();
-        timer = setInterval(sampleNow, PERIOD_MS);
+        timer = setInterval(sampleNow, periodMs);
       }
     }
   };
@@ -84,10 +88,10 @@ function serve(port: Port, sample: Sample): void {
     contract: CONTRACT_VERSION,
     samplerPid: 1,
     privilege: { state: 'root' },
-    periodMs: PERIOD_MS,
+    periodMs,
   });
 }
 
 scope.onmessage = ({ data, ports: [port] }) => {
-  if (port !== undefined) serve(port, syntheticSample(data));
+  if (port !== undefined) serve(port, syntheticSample(data), data.periodMs);
 };
