@@ -24,6 +24,7 @@ export const resourcesTable: Bench = {
   async run() {
     const { page, cdp, close } = await openBenchPage(SIZE);
     try {
+      await page.getByRole('tab', { name: 'Resources' }).click();
       const grid = page.getByRole('grid', { name: 'Resources' });
       await grid.getByText('1000', { exact: true }).waitFor({ timeout: 120_000 });
       await plainElement(page);
