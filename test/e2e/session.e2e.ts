@@ -105,8 +105,8 @@ describe('sessions in the window', () => {
     await vi.waitFor(() => expect(size()).toBeGreaterThan(before), 10_000);
     await page.keyboard.press('Control+j');
     await page.getByRole('status').getByText('LIVE', { exact: true }).waitFor();
-    await page.getByRole('button', { name: 'Record', pressed: true }).press('Enter');
-    await page.getByRole('button', { name: 'Record', pressed: false }).waitFor();
+    await page.getByRole('button', { name: 'Record', exact: true, pressed: true }).press('Enter');
+    await page.getByRole('button', { name: 'Record', exact: true, pressed: false }).waitFor();
     const ended = size();
     await page.waitForTimeout(1500);
     expect(size()).toBe(ended);
