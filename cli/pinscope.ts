@@ -35,6 +35,15 @@ const runCount = (text: string): number => (text === 'all' ? Number.POSITIVE_INF
 const watchOption = () =>
   new Option('-w, --watch [seconds]', 'refresh until Ctrl-C').argParser(seconds).preset('1');
 const jsonOption = () => new Option('--json', 'print one JSON document (with --watch: one a line)');
+const pidOption = () => new Option('-p, --pid <pid>', 'the process').argParser(nonNegative);
+const nameOption = () =>
+  new Option('-n, --name <name>', 'the process by QEMU’s -name, or by its program name').conflicts('pid');
+const runsOption = () =>
+  new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12);
+const grantOption = () =>
+  new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
+    .choices(['kernel-memory', 'pages'])
+    .preset('kernel-memory');
 
 const program = new Command('pinscope')
   .description(
@@ -54,10 +63,8 @@ program
 program
   .command('snapshot')
   .description('every dma-buf of one process, with the pages that it pins')
-  .addOption(new Option('-p, --pid <pid>', 'the process').argParser(nonNegative))
-  .addOption(
-    new Option('-n, --name <name>', 'the process by QEMU’s -name, or by its program name').conflicts('pid'),
-  )
+  .addOption(pidOption())
+  .addOption(nameOption())
   .addOption(new Option('-r, --resource <inode>', 'only this dma-buf, in detail').argParser(nonNegative))
   .addOption(
     new Option(
@@ -65,14 +72,8 @@ program
       'only dma-bufs that it holds for: “zone == Movable && age > 10s”',
     ).conflicts('resource'),
   )
-  .addOption(
-    new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12),
-  )
-  .addOption(
-    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
-      .choices(['kernel-memory', 'pages'])
-      .preset('kernel-memory'),
-  )
+  .addOption(runsOption())
+  .addOption(grantOption())
   .addOption(jsonOption())
   .addOption(watchOption())
   .addHelpText(
@@ -102,11 +103,7 @@ program
       .default('127.0.0.1'),
   )
   .addOption(new Option('-p, --pid <pid>', 'open on this process').argParser(nonNegative))
-  .addOption(
-    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
-      .choices(['kernel-memory', 'pages'])
-      .preset('kernel-memory'),
-  )
+  .addOption(grantOption())
   .addHelpText(
     'after',
     `
@@ -121,20 +118,14 @@ A page cannot ask for rights; --grant asks sudo here, before the address is prin
 program
   .command('record')
   .description('writes samples of one process into a session file, until Ctrl-C')
-  .addOption(new Option('-p, --pid <pid>', 'the process').argParser(nonNegative))
-  .addOption(
-    new Option('-n, --name <name>', 'the process by QEMU’s -name, or by its program name').conflicts('pid'),
-  )
+  .addOption(pidOption())
+  .addOption(nameOption())
   .addOption(new Option('-o, --output <file>', 'the file; else one here, called by guest and time'))
   .addOption(new Option('-i, --interval <seconds>', 'from sample to sample').argParser(seconds).default(1))
   .addOption(new Option('-d, --duration <seconds>', 'ends by itself after that time').argParser(duration))
   .addOption(new Option('--redact', 'leave out names of guests, users and processes, and paths'))
   .addOption(new Option('-f, --force', 'write over a file that is there'))
-  .addOption(
-    new Option('-g, --grant [level]', 'ask sudo for rights: to “kernel-memory”, or to “pages” of the process')
-      .choices(['kernel-memory', 'pages'])
-      .preset('kernel-memory'),
-  )
+  .addOption(grantOption())
   .addHelpText(
     'after',
     `
@@ -156,9 +147,7 @@ program
     ),
   )
   .addOption(new Option('-r, --resource <inode>', 'only this dma-buf, in detail').argParser(nonNegative))
-  .addOption(
-    new Option('--runs <count>', 'page runs shown of a dma-buf, or “all”').argParser(runCount).default(12),
-  )
+  .addOption(runsOption())
   .addOption(new Option('--info', 'from when to when, samples, gaps, events, damage').conflicts('at'))
   .addOption(new Option('--redact', 'write a copy without names and paths; needs --output'))
   .addOption(new Option('-o, --output <file>', 'the copy'))

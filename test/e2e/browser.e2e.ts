@@ -4,7 +4,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { kill } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import AxeBuilder from 'axe-core';
 import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { browse, idleQemu, serve } from './browser.ts';
@@ -68,22 +67,6 @@ describe('the console in a browser', () => {
         .pages()
         .filter(tab => tab.url() !== 'about:blank'),
     ).toHaveLength(1);
-  });
-
-  test('axe finds nothing serious, in both themes', async () => {
-    const { url } = await serve();
-    const page = await open(url);
-    await withRecording(page);
-    await page.evaluate(AxeBuilder.source);
-    for (const _theme of [1, 2]) {
-      const violations = await page.evaluate(
-        `axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations
-          .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-          .map(({ id, nodes }) => [id, nodes.length, nodes[0].html.slice(0, 200)]))`,
-      );
-      expect(violations).toEqual([]);
-      await page.keyboard.press('Control+Shift+L');
-    }
   });
 
   test('a live process is picked by keyboard, paused, and lost with the server, which is said', async () => {
