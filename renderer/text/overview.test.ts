@@ -80,6 +80,9 @@ test('limits and eras that were not read are unknown, never a number', () => {
   expect(limitsText({ device: 'denied', listLimit: null, sizeLimitMb: null }, [])).toBe(
     'A udmabuf may have an unknown number of ranges (list_limit) and an unknown size (size_limit_mb). This user may not open /dev/udmabuf.',
   );
+  expect(limitsText({ device: 'absent', listLimit: null, sizeLimitMb: null }, [])).toBe(
+    '/dev/udmabuf does not exist here.',
+  );
   expect(limitsText({ device: 'ok', listLimit: 1024, sizeLimitMb: 64 }, resources)).toBe(
     'A udmabuf may have 1024 ranges (list_limit) and 64 MiB (size_limit_mb); the largest here is 1 MiB. This user may open /dev/udmabuf.',
   );

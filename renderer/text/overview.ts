@@ -97,6 +97,8 @@ export function limitsText(
   { device, listLimit, sizeLimitMb }: HostState['udmabuf'],
   resources: readonly SampledResource[],
 ): string {
+  // Without the driver there is nothing to be unknown.
+  if (device === 'absent' && listLimit === null && sizeLimitMb === null) return DEVICE[device];
   const largest = resources.reduce((most, { sizeBytes }) => Math.max(most, sizeBytes ?? 0), 0);
   const items = listLimit === null ? 'an unknown number of ranges' : plural(listLimit, 'range');
   const size = sizeLimitMb === null ? 'an unknown size' : formatBytes(sizeLimitMb * 2 ** 20);
