@@ -53,16 +53,16 @@ export class ShownPageMap {
       "getComputedStyle(document.documentElement).getPropertyValue('--map-disconnected').trim()",
     );
     const [r, g, b] = [1, 3, 5].map(at => Number.parseInt(String(colour).slice(at, at + 2), 16));
-    const data = await this.page
+    const wanted = ((0xff << 24) | ((b ?? 0) << 16) | ((g ?? 0) << 8) | (r ?? 0)) >>> 0;
+    // Counted in the page: a picture as JSON takes an emulated processor a minute.
+    return this.page
       .getByRole('application', { name: 'Page map' })
       .locator('canvas')
-      .evaluate((element: unknown) => {
+      .evaluate((element: unknown, wanted: number) => {
         const canvas = element as Canvas;
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        return Array.from(new Uint32Array(data.buffer));
-      });
-    const wanted = (((0xff << 24) | ((b ?? 0) << 16) | ((g ?? 0) << 8) | (r ?? 0)) >>> 0) as number;
-    return data.filter(point => point === wanted).length;
+        return new Uint32Array(data.buffer).filter(point => point === wanted).length;
+      }, wanted);
   }
 
   /** Samples taken until now, as the status bar says. */
