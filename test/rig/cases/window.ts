@@ -196,7 +196,7 @@ export const windowCases: readonly RigCase[] = [
       await window.page.getByRole('button', { name: 'Next disconnected' }).waitFor();
       const samples = (await window.samplesTaken()) - before;
       t.ok('disconnected within two samples', samples <= 2, samples);
-      t.ok('and painted red', (await map.disconnectedPoints()) > 0);
+      t.ok('and painted red', await map.turnsRed());
       const lost = await map.nextDisconnected();
       t.ok(
         'the map leads to one of them',

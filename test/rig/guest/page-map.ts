@@ -65,6 +65,15 @@ export class ShownPageMap {
       }, wanted);
   }
 
+  /** Waits until the picture has such points: it is drawn a frame after the words, and an emulated frame takes its time. */
+  async turnsRed(): Promise<boolean> {
+    for (let waited = 0; waited < 30_000; waited += 200) {
+      if ((await this.disconnectedPoints()) > 0) return true;
+      await this.page.waitForTimeout(200);
+    }
+    return false;
+  }
+
   /** Samples taken until now, as the status bar says. */
   samples(): Promise<number> {
     return this.window.samplesTaken();
