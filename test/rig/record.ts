@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot } from './host.ts';
 import type { Kernel } from './kernels.ts';
-import { runVm } from './vm.ts';
+import { runVm, type VmOptions } from './vm.ts';
 
 /** A movable zone, both sizes of huge pages, and a CMA area where the kernel has CMA. */
 export const recordingBoot: readonly string[] = [
@@ -23,27 +23,29 @@ export const recordingBoot: readonly string[] = [
 /** In less than 6 GiB, 6.1 finds no whole GiB at boot: its initramfs ends at 2 GiB, its page structures at 5 GiB. */
 export const recordingMemoryMiB = 6144;
 
+/** Runs a recording in the VM, and takes what it needs of its results before they are removed. */
+async function recorded<T>(options: Omit<VmOptions, 'resultsDir'>, take: (results: string) => T): Promise<T> {
+  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
+  try {
+    const { exitCode, console } = await runVm({ append: recordingBoot, ...options, resultsDir: results });
+    if (exitCode !== 0) throw new Error(`the recording on ${options.kernel.id} failed:\n${console}`);
+    return take(results);
+  } finally {
+    rmSync(results, { recursive: true, force: true });
+  }
+}
+
 /**
  * Replaces the snapshot that the program shows where nothing uses udmabuf.
  * @param insideCommand shell command that, inside, writes `$RESULTS/snapshot.json`
  * @returns the file
  */
-export async function recordBundledSnapshot(kernel: Kernel, insideCommand: string): Promise<string> {
-  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
-  try {
-    const { exitCode, console } = await runVm({
-      kernel,
-      job: insideCommand,
-      append: recordingBoot,
-      resultsDir: results,
-    });
-    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
+export function recordBundledSnapshot(kernel: Kernel, insideCommand: string): Promise<string> {
+  return recorded({ kernel, job: insideCommand }, results => {
     const target = join(projectRoot(), 'model/recorded-snapshot.json');
     cpSync(join(results, 'snapshot.json'), target);
     return target;
-  } finally {
-    rmSync(results, { recursive: true, force: true });
-  }
+  });
 }
 
 /**
@@ -51,21 +53,10 @@ export async function recordBundledSnapshot(kernel: Kernel, insideCommand: strin
  * @param insideCommand shell command that, inside, writes `$RESULTS/session.jsonl`
  * @returns its lines
  */
-export async function recordSessionLines(kernel: Kernel, insideCommand: string): Promise<string> {
-  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
-  try {
-    const { exitCode, console } = await runVm({
-      kernel,
-      job: insideCommand,
-      append: recordingBoot,
-      timeoutSeconds: 900,
-      resultsDir: results,
-    });
-    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
-    return readFileSync(join(results, 'session.jsonl'), 'utf8');
-  } finally {
-    rmSync(results, { recursive: true, force: true });
-  }
+export function recordSessionLines(kernel: Kernel, insideCommand: string): Promise<string> {
+  return recorded({ kernel, job: insideCommand, timeoutSeconds: 900 }, results =>
+    readFileSync(join(results, 'session.jsonl'), 'utf8'),
+  );
 }
 
 /**
@@ -74,22 +65,13 @@ export async function recordSessionLines(kernel: Kernel, insideCommand: string):
  * @param expose as in VmOptions
  * @returns the fixture's directory
  */
-export async function recordFixtures(
+export function recordFixtures(
   kernel: Kernel,
   insideCommand: string,
   expose: readonly string[] = [],
 ): Promise<string> {
-  const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
-  try {
-    const { exitCode, console } = await runVm({
-      kernel,
-      job: `modprobe vgem 2>/dev/null\n${insideCommand}\n`,
-      append: recordingBoot,
-      memoryMiB: recordingMemoryMiB,
-      resultsDir: results,
-      expose,
-    });
-    if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
+  const job = `modprobe vgem 2>/dev/null\n${insideCommand}\n`;
+  return recorded({ kernel, job, memoryMiB: recordingMemoryMiB, expose }, results => {
     const target = join(projectRoot(), 'test/fixtures', `linux-${kernel.id}`);
     rmSync(target, { recursive: true, force: true });
     cpSync(join(results, 'host'), target, { recursive: true, verbatimSymlinks: true });
@@ -107,7 +89,5 @@ export async function recordFixtures(
       ].join('\n'),
     );
     return target;
-  } finally {
-    rmSync(results, { recursive: true, force: true });
-  }
+  });
 }
