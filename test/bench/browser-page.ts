@@ -6,10 +6,9 @@ import { type CDPSession, chromium, type Page } from 'playwright-core';
 import { SAMPLER_PORT_MESSAGE } from '../../model/contract.ts';
 import { projectRoot } from '../rig/host.ts';
 import type { SyntheticSize } from '../synthetic-sample.ts';
-import { QUIET } from '../window-switches.ts';
+import { CHROMIUM, QUIET } from '../window-switches.ts';
 import { Skip } from './result.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',
   '.js': 'text/javascript',

@@ -19,11 +19,11 @@ import { SessionFile } from '../../model/session-file/reader.ts';
 import { joined, SessionWriter } from '../../model/session-file/writer.ts';
 import { deflater, inflate } from '../../sampler/session-bytes.ts';
 import { projectRoot } from '../rig/host.ts';
+import { CHROMIUM } from '../window-switches.ts';
 import { type Bench, median } from './result.ts';
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;
-const CHROMIUM = '/usr/bin/chromium';
 
 /** A number from 0 to 1, the same row in every run (mulberry32). */
 function randomRow(seed: number): () => number {

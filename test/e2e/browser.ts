@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type BrowserContext, chromium } from 'playwright-core';
 import { expect, onTestFinished, vi } from 'vitest';
-import { CHROMIUM, environment, TERMINAL, temporary } from './programs.ts';
+import { CHROMIUM } from '../window-switches.ts';
+import { environment, TERMINAL, temporary } from './programs.ts';
 
 export interface Served {
   /** What it printed to open. */

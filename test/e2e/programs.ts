@@ -16,8 +16,6 @@ export const DRIVABLE = join(checkout, 'dist/e2e-unpacked/pinscope');
 export const binaryOf = (program: string): string => `${program}-window`;
 /** The terminal program. */
 export const TERMINAL = join(checkout, 'dist/cli/pinscope.js');
-/** Debian's browser. */
-export const CHROMIUM = '/usr/bin/chromium';
 export const APPIMAGE = join(checkout, `dist/pinscope-${version}-${arch}.AppImage`);
 
 /** A folder that is gone after the running test. */

@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { isRoot } from '../need.ts';
-import { APPIMAGE, CHROMIUM, DRIVABLE, HARDENED } from './programs.ts';
+import { CHROMIUM } from '../window-switches.ts';
+import { APPIMAGE, DRIVABLE, HARDENED } from './programs.ts';
 
 /** Once before all files: says what is missing, and makes a display where there is none. Returns what ends it. */
 export default async function setup(): Promise<() => Promise<void>> {
