@@ -2,7 +2,6 @@ import type { Sample } from '../run-columns.ts';
 import { type DecodedFrame, decodeFrame, type FrameEvent, type Inflate, SessionFileError } from './decode.ts';
 import { type FoundFrame, findFrames } from './frame.ts';
 import type { SessionHeader } from './line.ts';
-import { type SampleSummary, summarised } from './summary.ts';
 
 /** Samples that are not there, where the numbers say that there were some. */
 export interface Damage {
@@ -155,13 +154,6 @@ export class SessionFile {
         const sample = samples[i];
         if (sample !== undefined) yield { kind: 'sample', number, sample };
       }
-    }
-  }
-
-  /** The same in a few numbers a sample. */
-  async *summaries(): AsyncGenerator<SampleSummary> {
-    for await (const entry of this.entries()) {
-      if (entry.kind === 'sample') yield summarised(entry.number, entry.sample);
     }
   }
 

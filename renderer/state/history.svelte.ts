@@ -2,7 +2,7 @@ import { heldMemory } from '../../model/held.ts';
 import { Lives } from '../../model/history/lives.ts';
 import { type Gap, Series } from '../../model/history/series.ts';
 import type { Sample } from '../../model/run-columns.ts';
-import { summaryOf } from '../text/resource.ts';
+import { deniedMaps, summaryOf } from '../text/resource.ts';
 
 /** Quantities of the series beside those of each place, bytes. */
 export const SIZE = 'size';
@@ -82,7 +82,7 @@ export class History {
     this.#samples++;
     this.#series.add(time, quantities(sample));
     // Where the list of buffers is denied, an empty one says nothing.
-    if (sample.resources.length > 0 || !sample.sources.some(isDenied)) {
+    if (sample.resources.length > 0 || deniedMaps(sample.sources) === null) {
       this.#lives.observe(time, sample.resources, ({ pages }) =>
         pages === null ? null : summaryOf(pages.runs).disconnected,
       );
@@ -136,9 +136,6 @@ export class History {
   }
 }
 
-const isDenied = ({ name, state }: Sample['sources'][number]): boolean =>
-  name === 'maps' && state === 'denied';
-
 /** Name of the quantity of a place, and the place that a name stands for. */
 export const placeKey = (node: number | null, zone: string | null): string => JSON.stringify([node, zone]);
 export const placeOf = (key: string): { node: number | null; zone: string | null } => {
@@ -151,7 +148,7 @@ function quantities(sample: Sample): Map<string, number> {
   const { resources, host } = sample;
   const held = heldMemory(sample);
   const size = resources.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? Number.NaN), 0);
-  const denied = resources.length === 0 && sample.sources.some(isDenied);
+  const denied = resources.length === 0 && deniedMaps(sample.sources) !== null;
   const values = new Map([
     [SIZE, denied ? Number.NaN : size],
     [HELD, denied || held.unread > 0 ? Number.NaN : held.pages * host.pageSize],

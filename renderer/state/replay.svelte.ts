@@ -1,7 +1,7 @@
 import type { Sample } from '../../model/run-columns.ts';
 import { exportRedacted } from '../../model/session-file/export.ts';
 import type { Damage, SessionFile } from '../../model/session-file/reader.ts';
-import { type SampleSummary, summarised } from '../../model/session-file/summary.ts';
+import { type Severity, worstOf } from '../text/findings.ts';
 import { deflater } from '../transport/inflate.ts';
 import type { Playback, ReplayTransport } from '../transport/replay.ts';
 
@@ -9,7 +9,7 @@ import type { Playback, ReplayTransport } from '../transport/replay.ts';
 export interface Stretch {
   readonly from: number;
   readonly to: number;
-  readonly worst: SampleSummary['worst'];
+  readonly worst: Severity | null;
 }
 
 export const SPEEDS = [1, 4, 16, 64] as const;
@@ -131,9 +131,9 @@ export class Replay {
   async #examine(): Promise<void> {
     try {
       const stretches = new Stretches(this.file);
-      const { damage } = await this.file.examine((number, sample) => {
+      const { damage } = await this.file.examine((_number, sample) => {
         if (this.#closed) throw new Closed();
-        stretches.add(summarised(number, sample));
+        stretches.add(Date.parse(sample.takenAt), worstOf(sample.findings));
         this.#onSample(sample);
       });
       this.#damage = damage;
@@ -173,7 +173,7 @@ class Stretches {
     this.#finest = (to - from) * FINEST;
   }
 
-  add({ time, worst }: SampleSummary): void {
+  add(time: number, worst: Stretch['worst']): void {
     const last = this.all.at(-1);
     if (last === undefined || time - last.to > Math.max(this.#gap, this.#finest)) {
       this.all.push({ from: time, to: time, worst });

@@ -5,7 +5,7 @@ import type { Finding, HostState, SourceState, Target } from '../../model/snapsh
 import { printable } from '../../model/text.ts';
 import type { Tone } from '../tables/column.ts';
 import { severityRank } from './findings.ts';
-import { noResources } from './resource.ts';
+import { deniedMaps, noResources } from './resource.ts';
 import { sentence } from './sentence.ts';
 
 /** The answer to “is anything wrong”, in one line. */
@@ -51,7 +51,7 @@ export function headline({ findings, notChecked, resources, sources }: Sample): 
       findings.length > 1 ? `${severityCounts(findings)}. The worst: ` : `${severityCounts(findings)}: `;
     return { severity: worst.severity, text: `${rest}${findingText(worst)}.`, detail: open };
   }
-  const denied = sources.some(({ name, state }) => name === 'maps' && state === 'denied');
+  const denied = deniedMaps(sources) !== null;
   if (resources.length === 0) {
     const text = denied ? 'Whether anything is wrong cannot be told.' : 'No rule fires: there is no dma-buf.';
     return { severity: null, text, detail: [noResources(sources), denied ? open : HINT].join(' ').trim() };

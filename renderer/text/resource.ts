@@ -5,7 +5,7 @@ import {
   type Sample,
   type SampledResource,
 } from '../../model/run-columns.ts';
-import type { Snapshot } from '../../model/snapshot.ts';
+import type { Snapshot, SourceState } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import { sentence } from './sentence.ts';
 
@@ -132,13 +132,16 @@ export function whyNoPages(resource: SampledResource, sources: Snapshot['sources
   }
 }
 
-/** Whether this user may not see which dma-bufs there are. Whoever may not see the mappings may not see the open files. */
-const areDenied = (sources: Snapshot['sources']): boolean =>
-  sources.some(({ name, state }) => name === 'maps' && state === 'denied');
+/**
+ * The source that says that this user may not see which dma-bufs there are; `null` where they may. Whoever may not see the mappings
+ * may not see the open files.
+ */
+export const deniedMaps = (sources: Snapshot['sources']): SourceState | null =>
+  sources.find(({ name, state }) => name === 'maps' && state === 'denied') ?? null;
 
 /** Nothing to see, and nothing that this user may see, are different answers. */
 export function noResources(sources: Snapshot['sources']): string {
-  return areDenied(sources)
+  return deniedMaps(sources)
     ? 'The dma-bufs of this process are denied to this user: there may be any number of them.'
     : 'This process holds no dma-buf now.';
 }
@@ -154,7 +157,7 @@ export function countTexts({
   findings: string;
 } {
   return {
-    resources: resources.length === 0 && areDenied(sources) ? 'denied' : String(resources.length),
+    resources: resources.length === 0 && deniedMaps(sources) !== null ? 'denied' : String(resources.length),
     findings:
       findings.length === 0 && notChecked.length > 0
         ? `0, ${notChecked.length} not checked`
