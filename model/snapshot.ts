@@ -46,6 +46,8 @@ export interface HostState {
     readonly device: ReadingState;
     readonly listLimit: number | null;
     readonly sizeLimitMb: number | null;
+    /** Owner and permissions of /dev/udmabuf; null: there is none, or it could not be asked. Recordings before this field lack it. */
+    readonly node?: { readonly uid: number; readonly gid: number; readonly mode: number } | null;
   };
 }
 
@@ -137,6 +139,75 @@ export interface Target {
     readonly vdpa: readonly TargetDevice[];
   } | null;
   readonly qmp: 'ok' | 'busy' | 'none' | 'denied';
+  // From here on: fields that older recordings lack. `null`: could not be read, and `sources` says why.
+  /** Devices of the kernel that it has open, by the links of /proc/PID/fd. */
+  readonly open?: OpenDevices | null;
+  /** Its cgroup's hugetlb controller (cgroup v2), one row a page size; empty: the cgroup has none. */
+  readonly hugetlbCgroup?: readonly HugetlbCgroup[] | null;
+  /** What QEMU is told, or says itself, about moving its guest; only of a QEMU. */
+  readonly migration?: MigrationState | null;
+  /** What QEMU's command line says the guest's memory is; only of a QEMU. */
+  readonly machineMemory?: MachineMemory | null;
+  /** Refused creations of buffers that QEMU has told of in its log or on its standard error, oldest first. */
+  readonly refusals?: readonly Refusal[] | null;
+}
+
+/** Open devices that pin guest memory, or make udmabufs. */
+export interface OpenDevices {
+  /** Fds of /dev/udmabuf. */
+  readonly udmabuf: number;
+  /** `/dev/vfio/N` (a group) and `/dev/vfio/devices/vfioN`, each path once; `/dev/vfio/vfio` alone is no device. */
+  readonly vfioGroups: readonly string[];
+  /** Fds of `anon_inode:[vfio-device]`. */
+  readonly vfioDevices: number;
+  /** Fds of /dev/iommu. */
+  readonly iommufd: number;
+  /** `/dev/vhost-vdpa-N`, each once. */
+  readonly vdpa: readonly string[];
+}
+
+export interface HugetlbCgroup {
+  /** Path below the cgroup mount, as /proc/PID/cgroup has it. */
+  readonly path: string;
+  readonly pageSizeBytes: number;
+  readonly currentBytes: number;
+  readonly reservedBytes: number | null;
+  /** `null`: no limit (`max`). */
+  readonly limitBytes: number | null;
+}
+
+export interface MigrationState {
+  /** `-incoming` of the command line. */
+  readonly incoming: string | null;
+  /** Capabilities that are on (`query-migrate-capabilities`); null without a monitor. */
+  readonly capabilities: readonly string[] | null;
+  /** `status` of `query-migrate`; null: none under way, or no monitor. */
+  readonly status: string | null;
+}
+
+export interface MachineMemory {
+  /** What the guest's main memory lies in. `anonymous`: plain `-m`, no file at all. */
+  readonly kind: 'memfd' | 'file' | 'anonymous' | 'other';
+  /** Memory backend of the machine (`-machine memory-backend=`, NUMA nodes); null: none. */
+  readonly backend: string | null;
+  /** `seal=` of a memfd backend; null: another kind. */
+  readonly seal: boolean | null;
+  readonly share: boolean | null;
+  /** hugetlb page size; null: ordinary pages. */
+  readonly hugetlbSizeBytes: number | null;
+  readonly prealloc: boolean | null;
+}
+
+/** `warning: virtio_gpu_create_udmabuf: UDMABUF_CREATE_LIST: Invalid argument` and the like. */
+export interface Refusal {
+  /** Where the line was read: a path. */
+  readonly source: string;
+  /** The line as it stands there. */
+  readonly line: string;
+  /** `EINVAL`, `ENOMEM`, …; null: the line names none. */
+  readonly errno: string | null;
+  /** Lines of this text in the file. */
+  readonly times: number;
 }
 
 /** A device of the target's command line. */
@@ -158,6 +229,8 @@ export interface RamBackend {
   /** The memfd carries F_SEAL_SHRINK; null when it could not be asked. */
   readonly sealed: boolean | null;
   readonly hva: string;
+  /** 1 GiB pages that are there, and those of them in ZONE_MOVABLE; null: pages of another size, or their PFNs were not readable. */
+  readonly gigantic?: { readonly pages: number; readonly inMovable: number } | null;
   /** `policy=` and `host-nodes=` of the memory backend on the command line; null: not told (no QEMU, or `id` is null). */
   readonly policy: { readonly mode: string; readonly nodes: readonly number[] } | null;
   /** Where it appears in guest physical memory (`info mtree -f`); null without a monitor. */
@@ -259,6 +332,8 @@ export interface NotChecked {
   readonly rule: string;
   /** A sentence: what was missing. */
   readonly because: string;
+  /** What would let it run, where a right is missing; several are joined by `; `. */
+  readonly grant?: string;
 }
 
 export interface SourceState {

@@ -1,4 +1,5 @@
 import { evaluate } from '../model/hazards/index.ts';
+import { Past } from '../model/hazards/past.ts';
 import { parseBufinfo } from '../model/host/bufinfo.ts';
 import { heldBlocks } from '../model/join/blocks.ts';
 import { FrameMap } from '../model/join/frames.ts';
@@ -38,6 +39,7 @@ export class Sampler {
   private rights = 0;
   private readonly entries = new EntryCache();
   private readonly scratch = new Scratch();
+  private readonly past = new Past();
 
   constructor(private readonly host: HostAccess) {}
 
@@ -95,7 +97,9 @@ export class Sampler {
       resources,
       sources: log.list(),
     };
-    return ok('sample', { ...sample, ...evaluate(sample) });
+    const judged = evaluate(sample, this.past.isOf(sample) ? this.past : null);
+    this.past.observe(sample);
+    return ok('sample', { ...sample, ...judged });
   }
 
   /**

@@ -3,6 +3,7 @@ import type { Finding, NotChecked } from '../snapshot.ts';
 import { backingRules } from './backing.ts';
 import { movableRules } from './movable.ts';
 import { nodeRules } from './nodes.ts';
+import type { Past } from './past.ts';
 import { type Rule, toFinding, toNotChecked, type Unjudged } from './rule.ts';
 
 export type { Rule } from './rule.ts';
@@ -15,12 +16,16 @@ const RANK = { error: 0, warning: 1, info: 2 } as const;
 /**
  * What is wrong with a sample, as far as its readings tell: findings by severity, then resource (those of the process first), one a
  * rule and resource; and every rule that could not look at everything, with the reason. No finding of such a rule says nothing.
+ * @param past earlier samples of the same process, for the rules where time matters
  */
-export function evaluate(sample: Unjudged): Pick<Sample, 'findings' | 'notChecked'> {
+export function evaluate(
+  sample: Unjudged,
+  past: Past | null = null,
+): Pick<Sample, 'findings' | 'notChecked'> {
   const findings: Finding[] = [];
   const notChecked: NotChecked[] = [];
   for (const rule of RULES) {
-    const { found, because } = rule.check(sample);
+    const { found, because } = rule.check(sample, past);
     findings.push(...found.map(told => toFinding(rule, told)));
     if (because.length > 0) notChecked.push(toNotChecked(rule, because));
   }

@@ -1,5 +1,6 @@
 import type { Sample, SampledResource } from '../run-columns.ts';
 import type { Finding, NotChecked, SourceState } from '../snapshot.ts';
+import type { Past } from './past.ts';
 
 export type Severity = Finding['severity'];
 export type Evidence = Finding['evidence'][number];
@@ -33,7 +34,8 @@ export interface Rule {
   readonly fires: string;
   /** Facts that it rests on: without one it is not checked. */
   readonly needs: readonly string[];
-  readonly check: (sample: Unjudged) => Outcome;
+  /** @param past earlier samples of the same process; null: there are none, and a rule that needs time is not checked. */
+  readonly check: (sample: Unjudged, past: Past | null) => Outcome;
 }
 
 /** The finding of the schema. */
