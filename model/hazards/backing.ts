@@ -78,7 +78,7 @@ export const backingRules: readonly Rule[] = [
       if (target.ram === null)
         return {
           found: [],
-          because: [`the memory of this process is not known: ${whyMissing(sources, ['maps'], 'not read')}`],
+          because: [whyMissing('the memory of this process is not known', sources, ['maps'], 'not read')],
         };
       const blobs =
         resources.some(mayBeUdmabuf) ||

@@ -6,6 +6,8 @@ import { someResource, someRun, someSnapshot, someSource } from '../../test/snap
 import { fromSnapshot } from '../run-columns.ts';
 import type { PageRun, RamBackend, Resource, Snapshot } from '../snapshot.ts';
 import { evaluate, RULES } from './index.ts';
+import { FACTS, inputsOf } from './inputs.ts';
+import { type Rule, toFinding, toNotChecked } from './rule.ts';
 
 const judge = (snapshot: Snapshot) => evaluate(fromSnapshot(snapshot));
 const allSources = ['maps', 'kernel-memory', 'zoneinfo', 'memory-blocks', 'pagetypeinfo', 'pagemap'].map(
@@ -38,6 +40,56 @@ describe('the table', () => {
     const text = readFileSync(fileURLToPath(new URL('../../docs/HAZARDS.md', import.meta.url)), 'utf8');
     const sections = [...text.matchAll(/^## ([a-z-]+)$/gm)].map(match => match[1]);
     expect(sections).toEqual(RULES.map(({ id }) => id));
+  });
+});
+
+describe('what a rule rests on', () => {
+  test('every need of every rule is a fact of the table, with the sources that tell it', () => {
+    for (const { id, needs } of RULES) {
+      expect(needs.length, id).toBeGreaterThan(0);
+      for (const need of needs) expect(Object.keys(FACTS), id).toContain(need);
+    }
+    for (const { sources } of Object.values(FACTS)) expect(sources.length).toBeGreaterThan(0);
+  });
+  test('inputs carry the state of their sources; one that was not asked is absent', () => {
+    const denied = someSource('kernel-memory', { state: 'denied', detail: 'EACCES', grant: 'root' });
+    const sample = fromSnapshot(someSnapshot({ sources: [denied, someSource('zoneinfo')] }));
+    const [pages, zone, ...others] = inputsOf({ needs: ['pages', 'zone'] }, sample);
+    expect(others).toEqual([]);
+    expect(pages).toEqual({
+      fact: 'pages',
+      words: 'pages',
+      sources: [denied],
+      recheck: `sudo pinscope snapshot --pid ${sample.target.pid} --json`,
+    });
+    expect(zone?.sources.map(({ name, state }) => [name, state])).toEqual([
+      ['zoneinfo', 'ok'],
+      ['memory-blocks', 'absent'],
+    ]);
+  });
+});
+
+describe('from rule to schema', () => {
+  const rule: Rule = {
+    ...{ id: 'x', severity: 'warning', fires: '', needs: [] },
+    check: () => ({ found: [], because: [] }),
+  };
+  const told = { resource: 7, title: '', explanation: '', remedy: '', evidence: [] };
+  test('a finding has the severity of its rule, unless it was told with its own', () => {
+    expect(toFinding(rule, told).severity).toBe('warning');
+    expect(toFinding(rule, { ...told, severity: 'info' })).toEqual({
+      ...told,
+      ...{ rule: 'x', severity: 'info', reference: 'docs/HAZARDS.md#x' },
+    });
+  });
+  test('each grant that would help is named once; where none would, there is no such field', () => {
+    const root = { because: 'a', grant: 'root' };
+    expect(
+      toNotChecked(rule, [root, 'b', { ...root, because: 'c' }, { because: 'd', grant: 'kvm' }]),
+    ).toEqual({
+      ...{ rule: 'x', because: 'a; b; c; d', grant: 'root; kvm' },
+    });
+    expect(toNotChecked(rule, ['b'])).toEqual({ rule: 'x', because: 'b' });
   });
 });
 
@@ -177,10 +229,12 @@ describe('what was not read', () => {
     expect(notChecked.map(({ rule }) => rule)).toEqual(
       RULES.filter(({ needs }) => needs.includes('pages')).map(({ id }) => id),
     );
-    for (const { because } of notChecked)
+    for (const { because, grant } of notChecked) {
       expect(because).toBe(
         'the pages of all 1 buffer were not read: kernel-memory is denied (/proc/kcore: EACCES; needs root (CAP_SYS_RAWIO))',
       );
+      expect(grant).toBe('root (CAP_SYS_RAWIO)');
+    }
   });
   test('one buffer of two: what was read is judged, the other is told', () => {
     const resources = [withRuns([someRun({ zone: 'Movable' })]), someResource({ inode: 8, pages: null })];

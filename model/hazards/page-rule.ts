@@ -1,9 +1,11 @@
 import { plural } from '../format.ts';
 import { type RunColumns, type SampledResource, UNKNOWN } from '../run-columns.ts';
 import { hex } from '../units.ts';
+import { FACTS } from './inputs.ts';
 import {
   mayBeUdmabuf,
   type Outcome,
+  type Reason,
   type Rule,
   type Severity,
   type Told,
@@ -12,35 +14,13 @@ import {
   whyMissing,
 } from './rule.ts';
 
-/** A column of page runs that a rule needs, where it comes from, and what a run without it has there. */
-interface Fact {
-  readonly words: string;
-  readonly sources: readonly string[];
-  readonly unknown: (runs: RunColumns, run: number) => boolean;
-}
-
+/** Facts of page runs, and what a run without them has there. */
 export const PAGE_FACTS = {
-  zone: {
-    words: 'zone',
-    sources: ['zoneinfo', 'memory-blocks'],
-    unknown: (runs, run) => (runs.zone[run] ?? -1) < 0,
-  },
-  node: {
-    words: 'node',
-    sources: ['zoneinfo', 'memory-blocks'],
-    unknown: (runs, run) => (runs.node[run] ?? -1) < 0,
-  },
-  migratetype: {
-    words: 'pageblock type',
-    sources: ['pagetypeinfo'],
-    unknown: (runs, run) => (runs.migratetype[run] ?? -1) < 0,
-  },
-  backing: {
-    words: 'backing',
-    sources: ['maps', 'pagemap'],
-    unknown: (runs, run) => (runs.backing[run] ?? UNKNOWN) === UNKNOWN,
-  },
-} as const satisfies Record<string, Fact>;
+  zone: (runs, run) => (runs.zone[run] ?? -1) < 0,
+  node: (runs, run) => (runs.node[run] ?? -1) < 0,
+  migratetype: (runs, run) => (runs.migratetype[run] ?? -1) < 0,
+  backing: (runs, run) => (runs.backing[run] ?? UNKNOWN) === UNKNOWN,
+} as const satisfies Partial<Record<keyof typeof FACTS, (runs: RunColumns, run: number) => boolean>>;
 
 export type PageFact = keyof typeof PAGE_FACTS;
 
@@ -92,7 +72,7 @@ function checkPages(
     let hitPages = 0;
     for (let run = 0; run < runs.length; run++) {
       const count = runs.count[run] ?? 0;
-      const missing = needs.find(need => PAGE_FACTS[need].unknown(runs, run));
+      const missing = needs.find(need => PAGE_FACTS[need](runs, run));
       const answer = missing === undefined ? isHit(run) : false;
       if (missing !== undefined) gaps.add(missing, count);
       else if (typeof answer === 'string') gaps.add(answer, count);
@@ -119,18 +99,23 @@ class Gaps {
     this.pages.set(why, (this.pages.get(why) ?? 0) + count);
   }
 
-  reasons({ sources }: Unjudged, all: number): string[] {
+  reasons({ sources }: Unjudged, all: number): Reason[] {
     return [...this.pages].map(([why, count]) => {
       const which = count === all ? `all ${plural(all, 'page')}` : `${count} of ${plural(all, 'page')}`;
       if (!(why in PAGE_FACTS)) return count === all ? why : `${why} (${which})`;
-      const fact = PAGE_FACTS[why as PageFact];
-      return `the ${fact.words} of ${which} is unknown: ${whyMissing(sources, fact.sources, 'the host does not say')}`;
+      const fact = FACTS[why as PageFact];
+      return whyMissing(
+        `the ${fact.words} of ${which} is unknown`,
+        sources,
+        fact.sources,
+        'the host does not say',
+      );
     });
   }
 }
 
 /** Why some buffers have no pages. */
-function unreadPages(sample: Unjudged): string[] {
+function unreadPages(sample: Unjudged): Reason[] {
   const whole = unlisted(sample);
   if (whole !== null) return [whole];
   const mine = sample.resources.filter(mayBeUdmabuf);
@@ -138,8 +123,8 @@ function unreadPages(sample: Unjudged): string[] {
   if (unread === 0) return [];
   const which =
     unread === mine.length ? `all ${plural(unread, 'buffer')}` : `${unread} of ${mine.length} buffers`;
-  const why = whyMissing(sample.sources, ['kernel-memory'], 'they changed while they were read');
-  return [`the pages of ${which} were not read: ${why}`];
+  const what = `the pages of ${which} were not read`;
+  return [whyMissing(what, sample.sources, FACTS.pages.sources, 'they changed while they were read')];
 }
 
 /** Ranges named in evidence; the others are counted. */

@@ -15,12 +15,17 @@ export interface Told {
   readonly explanation: string;
   readonly remedy: string;
   readonly evidence: readonly Evidence[];
+  /** Where this one weighs more or less than the rule's own. */
+  readonly severity?: Severity;
 }
+
+/** Why a part was not looked at, in lower case; with what would grant it where a right is missing. A text alone: nothing would. */
+export type Reason = string | { readonly because: string; readonly grant: string | null };
 
 /** Outcome of a rule: what it found in what it could look at, and a reason for each part that it could not. */
 export interface Outcome {
   readonly found: readonly Told[];
-  readonly because: readonly string[];
+  readonly because: readonly Reason[];
 }
 
 /**
@@ -32,53 +37,67 @@ export interface Rule {
   readonly severity: Severity;
   /** A sentence: when it fires. */
   readonly fires: string;
-  /** Facts that it rests on: without one it is not checked. */
+  /** Facts that it rests on, ids of inputs.ts: without one it is not checked. */
   readonly needs: readonly string[];
   /** @param past earlier samples of the same process; null: there are none, and a rule that needs time is not checked. */
   readonly check: (sample: Unjudged, past: Past | null) => Outcome;
 }
 
 /** The finding of the schema. */
-export const toFinding = (rule: Rule, { resource, ...told }: Told): Finding => ({
+export const toFinding = (rule: Rule, { resource, severity = rule.severity, ...told }: Told): Finding => ({
   rule: rule.id,
-  severity: rule.severity,
+  severity,
   resource,
   ...told,
   reference: `docs/HAZARDS.md#${rule.id}`,
 });
 
 /** One entry a rule. `because` begins in lower case: it goes on after “not checked, because”. */
-export const toNotChecked = (rule: Rule, because: readonly string[]): NotChecked => ({
-  rule: rule.id,
-  because: because.join('; '),
-});
+export function toNotChecked(rule: Rule, reasons: readonly Reason[]): NotChecked {
+  const whole = reasons.map(reason =>
+    typeof reason === 'string' ? { because: reason, grant: null } : reason,
+  );
+  const grants = new Set(whole.flatMap(({ grant }) => grant ?? []));
+  return {
+    rule: rule.id,
+    because: whole.map(({ because }) => because).join('; '),
+    ...(grants.size > 0 ? { grant: [...grants].join('; ') } : {}),
+  };
+}
 
 /** A resource that is a udmabuf, or whose exporter nobody told. */
 export const mayBeUdmabuf = ({ exporter }: Pick<SampledResource, 'exporter'>): boolean =>
   (exporter ?? 'udmabuf') === 'udmabuf';
 
-/** `kernel-memory is denied (DETAIL; needs GRANT)` of the first of these sources that is not `ok`; else `otherwise`. */
+/**
+ * `WHAT: kernel-memory is denied (DETAIL; needs GRANT)` of the first of these sources that is not `ok`; else `WHAT: OTHERWISE`.
+ * @param what is not known, in lower case
+ */
 export function whyMissing(
+  what: string,
   sources: readonly SourceState[],
   names: readonly string[],
   otherwise: string,
-): string {
+): Reason {
   for (const name of names) {
     const source = sources.find(each => each.name === name);
-    if (!source) return `${name} was not read`;
+    if (!source) return `${what}: ${name} was not read`;
     if (source.state === 'ok') continue;
-    const needs = source.grant === undefined ? '' : `; needs ${source.grant}`;
-    return `${name} is ${source.state} (${source.detail}${needs})`;
+    const { state, detail, grant = null } = source;
+    return {
+      because: `${what}: ${name} is ${state} (${detail}${grant === null ? '' : `; needs ${grant}`})`,
+      grant,
+    };
   }
-  return otherwise;
+  return `${what}: ${otherwise}`;
 }
 
 /** Why the resources of the list may not be all there are; `null`: they are. */
-export function unlisted({ resources, sources }: Unjudged): string | null {
+export function unlisted({ resources, sources }: Unjudged): Reason | null {
   // Whoever may see the mappings may see the open files.
   const maps = sources.find(({ name }) => name === 'maps');
   if (resources.length > 0 || maps?.state === 'ok') return null;
-  return `the dma-bufs of this process are not known: ${whyMissing(sources, ['maps'], '')}`;
+  return whyMissing('the dma-bufs of this process are not known', sources, ['maps'], '');
 }
 
 /**

@@ -15,6 +15,11 @@ const orNull =
   (check: Check): Check =>
   value =>
     value === null || check(value);
+/** Of a member that older files lack. */
+const optional =
+  (check: Check): Check =>
+  value =>
+    value === undefined || check(value);
 const listOf =
   (check: Check): Check =>
   value =>
@@ -223,7 +228,13 @@ const finding = once(
     reference: text,
   }),
 );
-const source = members({ name: text, state: readingState, detail: text, costMs: number });
+const source = members({
+  name: text,
+  state: readingState,
+  detail: text,
+  grant: optional(text),
+  costMs: number,
+});
 
 const snapshot = members({
   schema: oneOf('pinscope.snapshot/1'),
@@ -232,7 +243,7 @@ const snapshot = members({
   target,
   resources: listOf(resource),
   findings: listOf(finding),
-  notChecked: listOf(members({ rule: text, because: text })),
+  notChecked: listOf(members({ rule: text, because: text, grant: optional(text) })),
   sources: listOf(source),
 });
 

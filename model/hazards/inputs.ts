@@ -1,0 +1,84 @@
+import type { SourceState, Target } from '../snapshot.ts';
+import type { Rule, Unjudged } from './rule.ts';
+
+/** A fact that rules rest on. */
+export interface Fact {
+  /** In a sentence: `the WORDS of 3 pages is unknown`. */
+  readonly words: string;
+  /** Names of the readings that tell it, as the snapshot's `sources` has them; the one it hangs on most comes first. */
+  readonly sources: readonly string[];
+  /** A shell line that shows it of a process. */
+  readonly recheck: (target: Pick<Target, 'pid'>) => string;
+}
+
+const snapshot = ({ pid }: Pick<Target, 'pid'>): string => `sudo pinscope snapshot --pid ${pid} --json`;
+const ofProcess =
+  (file: string) =>
+  ({ pid }: Pick<Target, 'pid'>): string =>
+    `sudo cat /proc/${pid}/${file}`;
+
+/** Every fact that a rule may name in its `needs`. */
+export const FACTS = {
+  pages: { words: 'pages', sources: ['kernel-memory'], recheck: snapshot },
+  zone: {
+    words: 'zone',
+    sources: ['zoneinfo', 'memory-blocks'],
+    recheck: () => `grep -E '^Node|start_pfn|spanned' /proc/zoneinfo`,
+  },
+  node: {
+    words: 'node',
+    sources: ['zoneinfo', 'memory-blocks'],
+    recheck: () => `grep -E '^Node|start_pfn|spanned' /proc/zoneinfo`,
+  },
+  migratetype: {
+    words: 'pageblock type',
+    sources: ['pagetypeinfo'],
+    recheck: () => 'sudo cat /proc/pagetypeinfo',
+  },
+  backing: {
+    words: 'backing',
+    sources: ['maps', 'pagemap'],
+    recheck: snapshot,
+  },
+  ram: {
+    words: 'guest memory',
+    sources: ['maps'],
+    recheck: ofProcess('maps'),
+  },
+} as const satisfies Record<string, Fact>;
+
+export type FactId = keyof typeof FACTS;
+
+export const isFact = (id: string): id is FactId => Object.hasOwn(FACTS, id);
+
+/** What a rule rests on in one sample. */
+export interface Input extends Pick<Fact, 'words'> {
+  readonly fact: string;
+  /** In the order of the table; one that this sample did not ask is `absent`. */
+  readonly sources: readonly SourceState[];
+  readonly recheck: string;
+}
+
+/** The inputs of a rule with the state of their sources, in the order of its `needs`. */
+export function inputsOf(
+  { needs }: Pick<Rule, 'needs'>,
+  { sources, target }: Pick<Unjudged, 'sources' | 'target'>,
+): Input[] {
+  return needs.filter(isFact).map(fact => {
+    const { words, sources: names, recheck } = FACTS[fact] as Fact;
+    return {
+      fact,
+      words,
+      sources: names.map(
+        name =>
+          sources.find(source => source.name === name) ?? {
+            name,
+            state: 'absent' as const,
+            detail: 'was not read for this sample',
+            costMs: 0,
+          },
+      ),
+      recheck: recheck(target),
+    };
+  });
+}
