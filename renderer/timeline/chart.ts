@@ -50,6 +50,8 @@ export interface ChartOptions {
 }
 
 const FONT = '11px system-ui, "DejaVu Sans", sans-serif';
+/** Width of the longest label of a time, CSS pixels. */
+const LABEL = 76;
 /** Powers of two, so that bytes read well. */
 const STEPS = Array.from({ length: 50 }, (_, i) => 2 ** i);
 const FORMATS: readonly (readonly [number, (time: number) => string])[] = [
@@ -86,9 +88,12 @@ export function makeChart(target: HTMLElement, options: ChartOptions): uPlot {
           ticks,
           space: 90,
           size: 26,
+          // A label that the edge would cut is left out.
+          filter: (chart, splits) =>
+            splits.map(split => (chart.valToPos(split, 'x') > width - gutter - LABEL / 2 ? null : split)),
           values: (_, splits, _axis, _space, step) => {
             const format = FORMATS.find(([below]) => step < below)?.[1] ?? clockText;
-            return splits.map(format);
+            return splits.map(split => (split === null ? null : format(split)));
           },
         },
         {
@@ -141,4 +146,21 @@ export function fillChart(
     chart.setData([x, ...lines.map(({ key }) => y.get(key) ?? [])] as uPlot.AlignedData, false);
     chart.setScale('x', { min: from, max: to });
   });
+}
+
+/**
+ * Draws the line at a time; none where there is no time, or where the span does not have it. The place comes from the span and
+ * not from uPlot's scale, which has the span only after its next frame.
+ */
+export function pointChart(
+  chart: Pick<uPlot, 'setCursor'>,
+  plotWidth: number,
+  { from, to }: Span,
+  at: number | null,
+): void {
+  const inside = at !== null && from <= at && at <= to;
+  chart.setCursor(
+    { left: inside ? ((at - from) / (to - from)) * plotWidth : -10, top: inside ? 10 : -10 },
+    false,
+  );
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Life } from '../../model/history/lives.ts';
+import { pointChart } from './chart.ts';
 import { partsOf } from './lane-paint.ts';
 import { clockText, lifeText } from './lane-text.ts';
 
@@ -50,4 +51,11 @@ test('the words say what is known of birth, end and loss, and no more', () => {
     /Its pages were not read\.$/,
   );
   expect(clockText(Number.NaN)).toBe('?');
+});
+
+test('the line stands at its time in the span that is shown, and nowhere where the span does not have it', () => {
+  const lefts: number[] = [];
+  const chart = { setCursor: ({ left }: { left: number }) => lefts.push(left) };
+  for (const at of [1000, 1500, 3000, 3001, 999, null]) pointChart(chart, 400, { from: 1000, to: 3000 }, at);
+  expect(lefts).toEqual([0, 100, 400, -10, -10, -10]);
 });
