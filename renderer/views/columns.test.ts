@@ -38,10 +38,10 @@ test('the sentence of a run says first and last page, and what is not known', ()
     someRun({ pfn: 1, count: 1, gpa: null, ramInode: null, ramOffset: null, backing: 'disconnected' }),
   ]);
   expect(runSentence(pageRun(runs, 0), sample)).toBe(
-    '2 pages from index 0, PFN 32768 to 32769, physical 0x8000000, memory block 1, guest 0x3000, memfd 252 + 0x1000',
+    '2 pages from index 0, PFN 0x8000 to 0x8001, physical 0x8000000, memory block 1, guest 0x3000, memfd 252 + 0x1000',
   );
   expect(runSentence(pageRun(runs, 1), sample)).toBe(
-    '1 page from index 0, PFN 1, physical 0x1000, memory block 0, guest address unknown, in no memfd that is known, disconnected: the memfd has another page there now, or none',
+    '1 page from index 0, PFN 0x1, physical 0x1000, memory block 0, guest address unknown, in no memfd that is known, disconnected: the memfd has another page there now, or none',
   );
 });
 

@@ -148,7 +148,7 @@ export function runSentence(run: PageRun, { host }: Sample): string {
   const block = blockPages === null ? null : Math.floor(run.pfn / blockPages);
   const parts = [
     `${plural(run.count, 'page')} from index ${run.index}`,
-    run.count === 1 ? `PFN ${run.pfn}` : `PFN ${run.pfn} to ${last}`,
+    run.count === 1 ? `PFN ${hex(run.pfn)}` : `PFN ${hex(run.pfn)} to ${hex(last)}`,
     `physical ${hex(run.pfn * host.pageSize)}`,
     block === null ? null : `memory block ${block}`,
     run.gpa === null ? 'guest address unknown' : `guest ${printable(run.gpa)}`,
