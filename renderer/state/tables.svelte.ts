@@ -83,7 +83,7 @@ export class Tables {
   filterBy(how: CellFilter): void {
     const clause = this.#last?.clause() ?? null;
     if (clause !== null) this.takeClause(clause, how);
-    else this.say('The chosen cell is nothing to filter by: choose another one.', 'warning');
+    else this.say('No filter can be made of the chosen cell: choose another one.', 'warning');
   }
 
   takeClause(clause: Expression, how: CellFilter): void {
