@@ -14,7 +14,7 @@ export async function savePicture(contents: WebContents): Promise<string | null>
   const image = await contents.capturePage();
   if (image.isEmpty()) throw new Error('the window draws nothing now: show it and try again');
   const { filePath } = await dialog.showSaveDialog(window, {
-    title: 'Save a Picture of the View',
+    title: 'Save a picture of the view',
     defaultPath: join(app.getPath('downloads'), pictureName(new Date())),
     filters: [{ name: 'PNG', extensions: ['png'] }],
   });

@@ -60,8 +60,8 @@ test('digits go by their place on the keyboard', () => {
 
 test('keys are shown as they are pressed', () => {
   expect(keyText('view.theme')).toBe('Ctrl+Shift+L');
-  expect(titleWithKey('capture.pause')).toBe('Pause or Continue (Ctrl+P)');
-  expect(titleWithKey('capture.revoke')).toBe('Give Access Back');
+  expect(titleWithKey('capture.pause')).toBe('Pause or continue (Ctrl+P)');
+  expect(titleWithKey('capture.revoke')).toBe('Give access back');
   expect(byMenu().flatMap(({ commands }) => commands)).toHaveLength(definitions.length);
 });
 

@@ -48,7 +48,7 @@ export function keyText(id: CommandId): string {
 const keysText = (id: CommandId, { character }: CommandDefinition): string =>
   [keyText(id), character ?? ''].filter(text => text !== '').join(', ');
 
-/** `Pause or Continue (Ctrl+P)`, for tooltips. */
+/** `Pause or continue (Ctrl+P)`, for tooltips. */
 export function titleWithKey(id: CommandId): string {
   const key = keyText(id);
   return key === '' ? COMMANDS[id].title : `${COMMANDS[id].title} (${key})`;

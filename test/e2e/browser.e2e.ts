@@ -51,9 +51,9 @@ describe('the console in a browser', () => {
     await page.keyboard.press('F1');
     const help = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
     await help.waitFor();
-    expect(await help.getByText('Pause or Continue').count()).toBe(1);
+    expect(await help.getByText('Pause or continue').count()).toBe(1);
     // What Electron does is nobody's here.
-    for (const title of ['Close Window', 'Quit', 'Actual Size'])
+    for (const title of ['Close window', 'Quit', 'Actual size'])
       expect(await help.getByText(title).count()).toBe(0);
     await page.keyboard.press('Escape');
     await help.waitFor({ state: 'detached' });
