@@ -75,7 +75,7 @@ export const FIELDS = [
     id: 'pins',
     type: 'count',
     of: 'resource',
-    help: 'Pin references (FOLL_PIN), one per folio in each list item; 0 in kernels before 6.11, which take none.',
+    help: 'FOLL_PIN references, one per folio in each list item; 0 before Linux 6.11.',
     example: 'pins > 0',
   },
   {
