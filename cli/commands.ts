@@ -1,14 +1,13 @@
-import { basename, relative } from 'node:path';
 import type { PrivilegeLevel } from '../model/contract.ts';
 import type { ProcessList } from '../model/process-list.ts';
 import type { Reading } from '../model/reading.ts';
 import { toSnapshot } from '../model/run-columns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import { printable } from '../model/text.ts';
 import { type HostAccess, openHost } from '../sampler/access.ts';
 import { readStat } from '../sampler/process.ts';
 import { Sampler } from '../sampler/sampler.ts';
 import { CliError, EXIT } from './exit.ts';
+import { asCalled, ownName } from './own-name.ts';
 import { Progress } from './progress.ts';
 
 interface OutputOptions {
@@ -39,7 +38,7 @@ async function show(
   });
 }
 
-async function withProgress<T>(use: (progress: Progress) => Promise<T>): Promise<T> {
+export async function withProgress<T>(use: (progress: Progress) => Promise<T>): Promise<T> {
   const progress = new Progress(process.stderr);
   try {
     return await use(progress);
@@ -79,7 +78,7 @@ export async function runList(options: ListOptions): Promise<void> {
   await withGrant(access, 'kernel-memory', null, run);
 }
 
-async function readList(progress: Progress | undefined, access = host()): Promise<ProcessList> {
+export async function readList(progress: Progress | undefined, access = host()): Promise<ProcessList> {
   const { listProcesses } = await import('../sampler/process-list.ts');
   return listProcesses(access, (done, total) =>
     progress?.update({ what: 'looking through processes', done, total }),
@@ -114,10 +113,12 @@ export async function runSnapshot(options: SnapshotOptions): Promise<void> {
         throw new CliError(`process ${pid} holds no dma-buf ${resource} that we can see`, EXIT.noProcess);
       }
       const chosen = filter === null ? null : filter(sample);
-      const snapshot = toSnapshot(chosen?.sample ?? sample);
+      const snapshot = asCalled(toSnapshot(chosen?.sample ?? sample));
       if (options.json) {
         // Findings stay whole: a filter chooses dma-bufs.
-        const kept = chosen ? { filter: chosen.json, ...snapshot, findings: sample.findings } : snapshot;
+        const kept = chosen
+          ? { filter: chosen.json, ...asCalled({ ...snapshot, findings: sample.findings }) }
+          : snapshot;
         return json(only(kept, resource), options);
       }
       const { snapshotText } = await import('./text/snapshot.ts');
@@ -151,7 +152,7 @@ export const only = (snapshot: Snapshot, inode: number | undefined): Snapshot =>
     ? snapshot
     : { ...snapshot, resources: snapshot.resources.filter(resource => resource.inode === inode) };
 
-function taken<T>(reading: Reading<T>, pid: number): T {
+export function taken<T>(reading: Reading<T>, pid: number): T {
   switch (reading.state) {
     case 'ok':
     case 'stale':
@@ -212,10 +213,4 @@ export async function runStart(): Promise<void> {
   }
   const { recordingText } = await import('./recording.ts');
   process.stdout.write(recordingText(ownName()));
-}
-
-/** How this program was called, in a form that works from here: from a checkout it is on nobody's PATH. */
-function ownName(): string {
-  const file = process.argv[1] ?? 'pinscope';
-  return basename(file) === 'pinscope' ? 'pinscope' : `node ${printable(relative(process.cwd(), file))}`;
 }

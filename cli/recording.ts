@@ -1,6 +1,7 @@
 import recorded from '../model/recorded-snapshot.json' with { type: 'json' };
 import type { Snapshot } from '../model/snapshot.ts';
 import { printable } from '../model/text.ts';
+import { asCalled } from './own-name.ts';
 import { colours } from './text/colours.ts';
 import { snapshotText } from './text/snapshot.ts';
 import { WIDTH } from './text/table.ts';
@@ -23,6 +24,9 @@ export function recordingText(program: string): string {
     'Nothing that we can see here uses udmabuf now.',
     `For a live process: ${program} snapshot --pid PID`,
     '',
-    snapshotText(recording, colours, { runs: 12, resource: worst?.resource ?? largest?.inode ?? null }),
+    snapshotText(asCalled(recording), colours, {
+      runs: 12,
+      resource: worst?.resource ?? largest?.inode ?? null,
+    }),
   ].join('\n');
 }

@@ -8,6 +8,7 @@ import { SessionFile } from '../model/session-file/reader.ts';
 import { deflater, inflate } from '../sampler/session-bytes.ts';
 import { only } from './commands.ts';
 import { CliError, EXIT } from './exit.ts';
+import { asCalled } from './own-name.ts';
 
 interface ShowOptions {
   readonly at?: string;
@@ -41,7 +42,7 @@ export async function runShow(path: string, options: ShowOptions): Promise<void>
   if (resource !== undefined && !sample.resources.some(({ inode }) => inode === resource)) {
     throw new CliError(`there is no dma-buf ${resource} in sample ${number + 1}`, EXIT.noProcess);
   }
-  const snapshot = toSnapshot(sample);
+  const snapshot = asCalled(toSnapshot(sample));
   if (options.json) {
     process.stdout.write(`${JSON.stringify(only(snapshot, resource), null, 2)}\n`);
     return;
@@ -53,7 +54,8 @@ export async function runShow(path: string, options: ShowOptions): Promise<void>
   process.stdout.write(snapshotText(snapshot, colours, { runs: options.runs, resource: resource ?? null }));
 }
 
-async function openSession(path: string): Promise<SessionFile> {
+/** A session file; one that cannot be read is told in a sentence. */
+export async function openSession(path: string): Promise<SessionFile> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
