@@ -29,3 +29,17 @@ export class CliError extends Error {
     super(message);
   }
 }
+
+/** Of `pinscope doctor`, whose answer is its code: nothing but a finding gives 1 or 2. */
+export const DOCTOR_EXIT = { nothing: 0, warnings: 1, errors: 2, notChecked: 3 } as const;
+
+export const DOCTOR_EXIT_HELP = `
+Exit status, unlike that of the other commands:
+  0  every rule was checked and none fired, but for information
+  1  a warning, whether or not the other rules could be checked
+  2  an error, likewise
+  3  neither, but some rule could not be checked; or the whole command: wrong usage, no such process,
+     it ended, rights were refused. The message says what
+Without --since, a rule that needs earlier samples is listed as not checked and makes no 3, unless
+--rule names it.
+`;

@@ -1,6 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printable } from '../model/text.ts';
-import { CliError, EXIT, EXIT_HELP } from './exit.ts';
+import { CliError, DOCTOR_EXIT, DOCTOR_EXIT_HELP, EXIT, EXIT_HELP } from './exit.ts';
 import { VERSION } from './version.ts';
 
 const nonNegative = (text: string): number => {
@@ -90,6 +90,33 @@ Addresses and PFNs are hexadecimal; JSON has PFNs as numbers (schema pinscope.sn
 `,
   )
   .action(async options => (await import('./commands.ts')).runSnapshot(options));
+
+const doctor = program
+  .command('doctor')
+  .description('what is wrong, with evidence and what to do; the exit status says how bad')
+  .addOption(pidOption())
+  .addOption(nameOption())
+  .addOption(
+    new Option('--rule <id>', 'only this rule; may be repeated').argParser((id, before: string[] = []) => [
+      ...before,
+      id,
+    ]),
+  )
+  .addOption(new Option('--explain <id>', 'what this rule is, and the state of its inputs').conflicts('rule'))
+  .addOption(
+    new Option('--since <file>', 'compare with a session file of the process, and know its past from it'),
+  )
+  .addOption(grantOption())
+  .addOption(new Option('--json', 'print one JSON document'))
+  .addHelpText(
+    'after',
+    `
+Without --pid or --name it is every process of pinscope list; with --since alone the process that
+the file is of. A rule that could not look at everything is listed as not checked, with the reason.
+docs/HAZARDS.md has a section on each rule.
+`,
+  )
+  .action(async options => (await import('./doctor.ts')).runDoctor(options));
 
 program
   .command('serve')
@@ -203,28 +230,31 @@ for (const command of [program, ...program.commands, ...broker.commands]) {
   command
     .exitOverride()
     .showHelpAfterError('(--help tells more)')
-    .addHelpText('after', EXIT_HELP)
+    .addHelpText('after', command === doctor ? DOCTOR_EXIT_HELP : EXIT_HELP)
     // What the user typed may come from a script that passes names on.
     .configureOutput({ outputError: (text, write) => write(escaped(text)) });
 }
 
-// A reader that went away (`| head`) is no failure.
+// A reader that went away (`| head`) is no failure, nor does it change an answer.
 process.stdout.on('error', error => {
-  if ('code' in error && error.code === 'EPIPE') process.exit(EXIT.ok);
+  if ('code' in error && error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.ok);
   throw error;
 });
+
+/** Of the doctor every failure means that it could not check: its other codes are answers. */
+const failedWith = (code: number): number => (process.argv[2] === 'doctor' ? DOCTOR_EXIT.notChecked : code);
 
 program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     // Commander has printed its message.
-    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : failedWith(EXIT.usage);
   } else if (error instanceof CliError) {
     const lines = [`pinscope: ${printable(error.message)}`, ...error.below];
     process.stderr.write(`${lines.join('\n')}\n`);
-    process.exitCode = error.code;
+    process.exitCode = failedWith(error.code);
   } else {
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
     process.stderr.write(`pinscope: ${escaped(what)}\n`);
-    process.exitCode = EXIT.failed;
+    process.exitCode = failedWith(EXIT.failed);
   }
 });

@@ -2,6 +2,15 @@
 export const PAGES_GRANT = 'Pinscope’s grant of pages';
 export const KERNEL_MEMORY_GRANT = 'Pinscope’s grant of kernel memory';
 
+/**
+ * What would show the files of processes that hide them. Root that is refused lacks no right of a user: being told to become root
+ * would not help.
+ */
+export const HOLDERS_GRANT =
+  process.geteuid?.() === 0
+    ? 'to run outside the container, namespace or security module that hides them'
+    : `root (CAP_SYS_PTRACE) or ${KERNEL_MEMORY_GRANT}`;
+
 /** What would let a user read a file that was refused, by path; the first pattern that matches speaks. */
 const GRANTS: readonly (readonly [RegExp, string])[] = [
   [

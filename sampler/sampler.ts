@@ -9,7 +9,7 @@ import { absent, denied, known, mapReading, ok, type Reading } from '../model/re
 import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
 import type { HostState, Snapshot } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
-import { KERNEL_MEMORY_GRANT } from './grants.ts';
+import { HOLDERS_GRANT } from './grants.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
 import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
@@ -24,12 +24,6 @@ export interface SampleProgress {
   readonly done: number;
   readonly total: number;
 }
-
-/** Root that is refused lacks no right of a user: being told to become root would not help. */
-const HOLDERS_GRANT =
-  process.geteuid?.() === 0
-    ? 'to run outside the container, namespace or security module that hides them'
-    : `root (CAP_SYS_PTRACE) or ${KERNEL_MEMORY_GRANT}`;
 
 /** Reads one host. Keeps the kernel's layout and memory open between samples; {@link close} when done. */
 export class Sampler {
@@ -100,6 +94,11 @@ export class Sampler {
     const judged = evaluate(sample, this.past.isOf(sample) ? this.past : null);
     this.past.observe(sample);
     return ok('sample', { ...sample, ...judged });
+  }
+
+  /** An earlier sample of the process that is sampled next, in the order of time: rules of time then have a past. */
+  recall(earlier: Sample): void {
+    this.past.observe(earlier);
   }
 
   /**

@@ -5,13 +5,18 @@ import type { Rule, Unjudged } from './rule.ts';
 export interface Fact {
   /** In a sentence: `the WORDS of 3 pages is unknown`. */
   readonly words: string;
-  /** Names of the readings that tell it, as the snapshot's `sources` has them; the one it hangs on most comes first. */
+  /**
+   * Names of the readings that tell it, as the snapshot's `sources` has them; the one it hangs on most comes first. None: it comes
+   * from no file.
+   */
   readonly sources: readonly string[];
   /** A shell line that shows it of a process. */
   readonly recheck: (target: Pick<Target, 'pid'>) => string;
 }
 
 const snapshot = ({ pid }: Pick<Target, 'pid'>): string => `sudo pinscope snapshot --pid ${pid} --json`;
+const record = ({ pid }: Pick<Target, 'pid'>): string =>
+  `sudo pinscope record --pid ${pid} --duration 600 --output ${pid}.pinscope`;
 const ofProcess =
   (file: string) =>
   ({ pid }: Pick<Target, 'pid'>): string =>
@@ -45,6 +50,8 @@ export const FACTS = {
     sources: ['maps'],
     recheck: ofProcess('maps'),
   },
+  // A rule with this need cannot be checked on one sample alone.
+  past: { words: 'earlier samples', sources: [], recheck: record },
 } as const satisfies Record<string, Fact>;
 
 export type FactId = keyof typeof FACTS;
