@@ -45,6 +45,8 @@ function openWindow(runtime) {
   // They would make it plain Node.
   delete env.ELECTRON_RUN_AS_NODE;
   if (runtime.notice !== null) env.PINSCOPE_RUNTIME_NOTICE = runtime.notice;
+  const quoted = path => `'${path.replaceAll("'", `'\\''`)}'`;
+  env.PINSCOPE_PROGRAM = `${quoted(process.execPath)} ${quoted(join(root, 'dist', 'cli', 'pinscope.js'))}`;
   // Electron before 38 asks for X11 unless told.
   const platform = process.env.DISPLAY ? [] : ['--ozone-platform-hint=auto'];
   const child = spawn(makeRunFolder(root, runtime), [...platform, ...words], { env, stdio: 'inherit' });

@@ -31,10 +31,13 @@ function write(path: string, text: string, mode = 0o644): void {
   chmodSync(path, mode);
 }
 
+/** What the window is told of the terminal program. */
+const program = `program '${process.execPath}' '${join(checkout, 'dist/cli/pinscope.js')}'`;
+
 /** Answers as Electron where it is asked, else tells how it was started. */
 const ELECTRON = `#!/bin/sh
 [ "$ELECTRON_RUN_AS_NODE" = 1 ] && echo 9.9.9 && exit
-echo "window $0 $*"; echo "notice $PINSCOPE_RUNTIME_NOTICE"; exec sh -c "$BEHAVE"
+echo "window $0 $*"; echo "notice $PINSCOPE_RUNTIME_NOTICE"; echo "program $PINSCOPE_PROGRAM"; exec sh -c "$BEHAVE"
 `;
 
 for (const name of ['start.mjs', 'run-folder.mjs', 'electron-runtime.mjs', 'electron-stand-in.mjs']) {
@@ -85,7 +88,7 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
   test('a display: the window, with its words, from a folder with the checkout as its app', () => {
     expect(start(['--pid', '12'])).toEqual({
       status: 0,
-      stdout: `window ${electron} --pid 12\nnotice \n`,
+      stdout: `window ${electron} --pid 12\nnotice \n${program}\n`,
       stderr: `pinscope: Electron 9.9.9 (${runtime}/electron22)\n`,
     });
     expect(lstatSync(electron).isFile()).toBe(true);
@@ -107,7 +110,7 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
     );
     const { stdout } = start([], { env: { PINSCOPE_ELECTRON: join(home, 'other/electron') } });
     expect(stdout).toBe(
-      `other window ${electron} \nnotice Runs on Electron 8.0.0 of PINSCOPE_ELECTRON; it is made for 9.9.9.\n`,
+      `other window ${electron} \nnotice Runs on Electron 8.0.0 of PINSCOPE_ELECTRON; it is made for 9.9.9.\n${program}\n`,
     );
     expect(start([]).stdout).toMatch(/^window/);
   });

@@ -66,7 +66,10 @@ describe('pinscope serve', () => {
       headers: { origin, authorization: `Bearer ${token}` },
     });
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-    expect(JSON.parse(text)).toEqual({ version, runtimeNotice: null, open: { pid: process.pid } });
+    expect(JSON.parse(text)).toEqual({
+      ...{ version, runtimeNotice: null, open: { pid: process.pid } },
+      program: expect.stringMatching(/node\S* \S+dist\/cli\/pinscope\.js$/),
+    });
     const page = openSocket(url);
     await once(page, 'open');
     child.kill('SIGINT');

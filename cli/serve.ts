@@ -9,6 +9,7 @@ import { Privilege } from '../sampler/privilege.ts';
 import { readStat } from '../sampler/process.ts';
 import { CliError, EXIT } from './exit.ts';
 import { withGrant } from './grant.ts';
+import { programHere } from './own-name.ts';
 import { terminalRights } from './serve/rights.ts';
 import { type RunningServer, startServer } from './serve/server.ts';
 import { VERSION } from './version.ts';
@@ -36,7 +37,7 @@ export async function runServe(command: ServeCommand): Promise<void> {
         folder: FOLDER,
         listen,
         port,
-        startup: { version: VERSION, runtimeNotice: null, open: { pid } },
+        startup: { version: VERSION, runtimeNotice: null, program: programHere(), open: { pid } },
         host,
         rights: terminalRights(privilege),
       }),

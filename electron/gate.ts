@@ -2,6 +2,7 @@ import { app, type IpcMainInvokeEvent, ipcMain, type WebContents } from 'electro
 import { SHELL_CHANNELS, type Startup } from '../model/contract.ts';
 import { PAGE_ORIGIN } from './page.ts';
 import { savePicture } from './picture.ts';
+import { ownProgram } from './runtime.ts';
 import type { Windows } from './windows.ts';
 
 /**
@@ -24,6 +25,7 @@ export function setUpGate(windows: Windows, runtimeNotice: string | null): void 
     return {
       version: app.getVersion(),
       runtimeNotice,
+      ...ownProgram(),
       open: windows.requestOf(sender),
     };
   });

@@ -20,6 +20,12 @@ export function runtimeNotice(): { readonly text: string; readonly told: boolean
   };
 }
 
+/** How npm start says that the terminal program is called; a package has none beside the window. */
+export function ownProgram(): { readonly program?: string } {
+  const program = process.env.PINSCOPE_PROGRAM;
+  return program ? { program } : {};
+}
+
 /** A file of the page, with the headers it is served with. */
 export interface PageFile {
   readonly path: string;

@@ -8,7 +8,7 @@ vi.mock('electron', () => ({ app: {}, screen: {}, Menu: {} }));
 const { asOpenRequest, parseArguments, refuseNoSandbox, refuseRoot } = await import('./arguments.ts');
 const { parseWindowState } = await import('./window-state.ts');
 const { menuTemplate } = await import('./menu.ts');
-const { runtimeNotice } = await import('./runtime.ts');
+const { ownProgram, runtimeNotice } = await import('./runtime.ts');
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -82,6 +82,13 @@ test('another runtime than the pinned one is told once: by npm start, whose word
   expect(runtimeNotice()).toEqual({ text: 'Runs on a stand-in.', told: true });
   vi.stubGlobal('PINSCOPE_ELECTRON', '22.3.25');
   expect(runtimeNotice()).toBeNull();
+});
+
+test('the terminal program is where npm start says it is; a package knows none', () => {
+  vi.stubEnv('PINSCOPE_PROGRAM', '');
+  expect(ownProgram()).toEqual({});
+  vi.stubEnv('PINSCOPE_PROGRAM', 'node x.js');
+  expect(ownProgram()).toEqual({ program: 'node x.js' });
 });
 
 test('what another start sent is taken for what it is', () => {

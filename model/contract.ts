@@ -173,6 +173,8 @@ export interface Startup {
   readonly version: string;
   /** The runtime when it is not the one that users get: one line to show. */
   readonly runtimeNotice: string | null;
+  /** How the terminal program is called from a shell, for lines that are copied (`recheckAs`); missing: `pinscope`. */
+  readonly program?: string;
   readonly open: OpenRequest;
 }
 
