@@ -1,5 +1,5 @@
 import type { PrivilegeLevel, TargetId } from '../model/contract.ts';
-import { RULES } from '../model/hazards/index.ts';
+import { RULES, type Rule } from '../model/hazards/index.ts';
 import { findingsAs } from '../model/hazards/recheck.ts';
 import type { Sample } from '../model/run-columns.ts';
 import type { Finding, NotChecked } from '../model/snapshot.ts';
@@ -154,15 +154,17 @@ async function examineAll(
 /**
  * The code that scripts rely on. Rules that cannot be checked on one sample alone count only where there was more, or where they
  * were asked for by name.
+ * @param named ids of those
  */
 export function exitCodeOf(
   { judged, unread, hidden, earlier }: Pick<Examined, 'judged' | 'unread' | 'hidden' | 'earlier'>,
   named: readonly string[],
+  table: readonly Pick<Rule, 'id' | 'needs'>[] = RULES,
 ): number {
   const severities = new Set(judged.flatMap(({ findings }) => findings.map(({ severity }) => severity)));
   if (severities.has('error')) return DOCTOR_EXIT.errors;
   if (severities.has('warning')) return DOCTOR_EXIT.warnings;
-  const timeless = (id: string) => !RULES.find(rule => rule.id === id)?.needs.includes('past');
+  const timeless = (id: string) => !table.find(rule => rule.id === id)?.needs.includes('past');
   const counts = ({ rule }: NotChecked) => earlier !== null || named.includes(rule) || timeless(rule);
   const open = judged.some(({ notChecked }) => notChecked.some(counts));
   return open || unread.length > 0 || hidden > 0 ? DOCTOR_EXIT.notChecked : DOCTOR_EXIT.nothing;

@@ -38,8 +38,8 @@ Exit status, unlike that of the other commands:
   0  every rule was checked and none fired, but for information
   1  a warning, whether or not the other rules could be checked
   2  an error, likewise
-  3  neither, but some rule could not be checked; or the whole command: wrong usage, no such process,
-     it ended, rights were refused. The message says what
+  3  neither, but some rule could not be checked; or nothing could: wrong usage, no such process,
+     it ended, rights were refused; the message says what
 Without --since, a rule that needs earlier samples is listed as not checked and makes no 3, unless
 --rule names it.
 `;

@@ -72,7 +72,17 @@ describe('help', () => {
     expectPrintable(stdout);
   });
   test('each command is told in a line', () => {
-    for (const name of ['list', 'snapshot', 'record', 'show', 'sources', 'serve', 'broker', 'start']) {
+    for (const name of [
+      'list',
+      'snapshot',
+      'doctor',
+      'record',
+      'show',
+      'sources',
+      'serve',
+      'broker',
+      'start',
+    ]) {
       expect(run('--help').stdout).toMatch(new RegExp(`^ {2}${name} .*[a-z]{4}`, 'm'));
     }
   });
