@@ -229,6 +229,10 @@ export interface RamBackend {
   /** The memfd carries F_SEAL_SHRINK; null when it could not be asked. */
   readonly sealed: boolean | null;
   readonly hva: string;
+  /** Bytes of the memfd that are there (st_blocks; the rest are holes); null: it could not be asked. Recordings before this field lack it. */
+  readonly allocatedBytes?: number | null;
+  /** `reserve=` of the memory backend on the command line: pages of its pool are set aside for its holes; null: not told. */
+  readonly reserve?: boolean | null;
   /** 1 GiB pages that are there, and those of them in ZONE_MOVABLE; null: pages of another size, or their PFNs were not readable. */
   readonly gigantic?: { readonly pages: number; readonly inMovable: number } | null;
   /** `policy=` and `host-nodes=` of the memory backend on the command line; null: not told (no QEMU, or `id` is null). */

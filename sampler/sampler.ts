@@ -70,7 +70,9 @@ export class Sampler {
     // Under way while the rest is read: most of it is waiting for copies of kernel memory.
     const opening = this.openKernel(kernel, log);
     const host = readHost(files, log);
-    const { target, ram } = await readTarget(files, native, stat.value, log, known(host.nodes));
+    const { target, ram } = await readTarget(files, native, stat.value, log, known(host.nodes), () =>
+      frameMap(host),
+    );
     const buffers = await this.readHolders(pid, log, onProgress);
     const mine = [...buffers.values()]
       .filter(({ holders }) => holders.some(holder => holder.pid === pid))

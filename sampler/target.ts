@@ -1,5 +1,6 @@
-import { closeSync, constants, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
+import type { FrameMap } from '../model/join/frames.ts';
 import { type FileId, type GuestMapping, RamView, ramMappings, sameFile } from '../model/join/ram.ts';
 import { MAX_LOCKED_MEMORY, parseLimits } from '../model/proc/limits.ts';
 import { isMemfd, type Vma } from '../model/proc/maps.ts';
@@ -8,12 +9,14 @@ import type { ProcStat } from '../model/proc/stat.ts';
 import { type ProcStatus, parseStatus } from '../model/proc/status.ts';
 import { isQemu, parseQemuCommandLine, type QemuCommandLine, splitCmdline } from '../model/qemu/cmdline.ts';
 import { type GuestLayout, matchBackends } from '../model/qemu/layout.ts';
-import { absent, denied, known, type Reading } from '../model/reading.ts';
+import { absent, denied, known, ok, type Reading } from '../model/reading.ts';
 import type { NodeState, RamBackend, Target } from '../model/snapshot.ts';
 import { hex } from '../model/units.ts';
 import type { Native } from '../native/index.ts';
 import { failure, type HostFiles, understood } from './files.ts';
+import { GIGANTIC, readGiganticPages } from './gigantic-pages.ts';
 import { readGuestLayout } from './guest-memory.ts';
+import { readHugetlbCgroup } from './hugetlb-cgroup.ts';
 import { kernelDev, readFds, readMaps } from './process.ts';
 import { connectQmp } from './qmp.ts';
 import type { SourceLog } from './sources.ts';
@@ -44,6 +47,7 @@ export interface TargetReadings {
 /**
  * Everything of the snapshot's `target`, and the view of its RAM that the join needs.
  * @param nodes of the host, to tell on which ones the process runs
+ * @param frames of the host, asked for only where pages of 1 GiB are to be placed
  */
 export async function readTarget(
   files: HostFiles,
@@ -51,6 +55,7 @@ export async function readTarget(
   stat: ProcStat,
   log: SourceLog,
   nodes: readonly NodeState[] | undefined,
+  frames: () => FrameMap | undefined = () => undefined,
 ): Promise<TargetReadings> {
   const { pid } = stat;
   const { kind, commandLine } = readKind(files, stat, log);
@@ -79,12 +84,16 @@ export async function readTarget(
       vmLckBytes: of?.vmLckBytes ?? null,
       hugetlbBytes: of?.hugetlbBytes ?? null,
       cpuNodes: nodes && of ? cpuNodes(files, pid, of, nodes, log) : null,
-      ram: maps.state === 'ok' ? await readRam(files, native, pid, ram, guest, layout, commandLine) : null,
+      ram:
+        maps.state === 'ok'
+          ? await readRam({ files, native, pid, log, frames }, ram, guest, layout, commandLine)
+          : null,
       devices:
         kind === 'qemu'
           ? (commandLine?.devices ?? null)
           : { virtioGpu: [], balloon: [], virtioMem: [], vfio: [], vdpa: [] },
       qmp,
+      hugetlbCgroup: known(log.of('hugetlb-cgroup', () => readHugetlbCgroup(files, pid))) ?? null,
     },
   };
 }
@@ -200,21 +209,28 @@ async function readMonitor(
   return { state: worst.state, layout: null };
 }
 
+interface RamRequest {
+  readonly files: HostFiles;
+  readonly native: Native;
+  readonly pid: number;
+  readonly log: SourceLog;
+  readonly frames: () => FrameMap | undefined;
+}
+
 /** One row a memfd that the process maps. */
 async function readRam(
-  files: HostFiles,
-  native: Native,
-  pid: number,
+  request: RamRequest,
   view: RamView,
   guest: readonly GuestMapping[] | null,
   layout: GuestLayout | null,
   commandLine: QemuCommandLine | null,
 ): Promise<RamBackend[]> {
+  const { files, native, pid, log } = request;
   const memfds: FileId[] = [];
   for (const mapping of view.mappings) {
     if (!memfds.some(file => sameFile(file, mapping))) memfds.push(mapping);
   }
-  const opened = await openMemfds(files, native, pid);
+  const opened = await openMemfds(files, native, pid, log);
   const pageSizes = memfds.every(file => opened.some(fd => sameFile(fd, file)))
     ? new Map<string, number>()
     : pageSizesFromSmaps(files, pid);
@@ -228,6 +244,7 @@ async function readRam(
       pageSizeBytes: fd?.pageSizeBytes ?? pageSizes.get(`${file.dev}:${file.inode}`) ?? null,
       share: mappings.every(({ shared }) => shared),
       sealed: fd?.sealed ?? null,
+      allocatedBytes: fd?.allocatedBytes ?? null,
       hva: hex(mappings[0]?.start ?? 0n),
     };
   });
@@ -236,6 +253,7 @@ async function readRam(
     commandLine?.memoryBackends ?? [],
     rows.map((row, i) => ({ ...row, inode: i, pageSizeBytes: row.pageSizeBytes ?? 0 })),
   );
+  const gigantic = await Promise.all(rows.map(row => readGigantic(request, view, row)));
   return rows.map(({ file, ...row }, i) => {
     const told = layout?.files.find(
       ({ inode, major, minor }) => Number(inode) === file.inode && major * 2 ** 20 + minor === file.dev,
@@ -245,6 +263,8 @@ async function readRam(
     return {
       id,
       ...row,
+      gigantic: gigantic[i] ?? null,
+      reserve: backend?.reserve ?? null,
       policy: backend ? { mode: backend.policy, nodes: backend.hostNodes } : null,
       guestRanges:
         guest
@@ -254,15 +274,36 @@ async function readRam(
   });
 }
 
+/** Of a memfd of gigantic pages; of any other nothing is read. */
+async function readGigantic(
+  { files, native, pid, log, frames }: RamRequest,
+  view: RamView,
+  { file, pageSizeBytes }: { readonly file: FileId; readonly pageSizeBytes: number | null },
+): Promise<RamBackend['gigantic']> {
+  if (pageSizeBytes !== GIGANTIC) return null;
+  const mappings = view.mappings.filter(mapping => sameFile(mapping, file));
+  const reading = await log.ofAsync('gigantic-pages', () =>
+    readGiganticPages(files, native, pid, mappings, frames()),
+  );
+  return known(reading) ?? null;
+}
+
 interface OpenMemfd extends FileId {
   readonly sizeBytes: number;
   readonly pageSizeBytes: number;
   readonly sealed: boolean | null;
+  readonly allocatedBytes: number | null;
 }
 
 /** Size and page size as stat has them: the block size is the page size. */
-async function openMemfds(files: HostFiles, native: Native, pid: number): Promise<OpenMemfd[]> {
-  const table = known(await readFds(files, native, pid, ['/memfd:']));
+async function openMemfds(
+  files: HostFiles,
+  native: Native,
+  pid: number,
+  log: SourceLog,
+): Promise<OpenMemfd[]> {
+  const reading = await log.ofAsync('memfds', () => readFds(files, native, pid, ['/memfd:']));
+  const table = known(reading);
   if (!table) return [];
   const memfds: OpenMemfd[] = [];
   for (const [i, fd] of table.fd.entries()) {
@@ -271,11 +312,13 @@ async function openMemfds(files: HostFiles, native: Native, pid: number): Promis
     if (((table.mode[i] ?? 0) & constants.S_IFMT) !== constants.S_IFREG) continue;
     const file = { dev: kernelDev(table.dev[i] ?? 0n), inode: Number(table.ino[i]) };
     if (memfds.some(known => sameFile(known, file))) continue;
+    const inside = await log.ofAsync('memfds', () => readMemfd(files, native, pid, fd));
     memfds.push({
       ...file,
       sizeBytes: Number(table.size[i]),
       pageSizeBytes: table.blockBytes[i] ?? 0,
-      sealed: await isSealed(files, native, pid, fd),
+      sealed: known(inside)?.sealed ?? null,
+      allocatedBytes: known(inside)?.allocatedBytes ?? null,
     });
   }
   return memfds;
@@ -283,23 +326,29 @@ async function openMemfds(files: HostFiles, native: Native, pid: number): Promis
 
 /** include/uapi/linux/fcntl.h; UDMABUF_CREATE refuses a memfd without it. */
 const F_SEAL_SHRINK = 2;
+/** Of st_blocks, whatever the file system's own. */
+const BLOCK_BYTES = 512;
 
-/** `null`: could not be asked. Opening a memfd through /proc leaves nothing behind. */
-async function isSealed(
+/**
+ * What has to be asked of the open memfd. Opening one through /proc leaves nothing behind. Its blocks are the pages of its page cache:
+ * hugetlb adds a huge page's at hugetlb_add_to_page_cache (also one that memfd_alloc_folio filled a hole with), shmem a page's, and
+ * those that it swapped out.
+ */
+async function readMemfd(
   files: HostFiles,
   native: Native,
   pid: number,
   target: number,
-): Promise<boolean | null> {
+): Promise<Reading<Pick<OpenMemfd, 'sealed' | 'allocatedBytes'>>> {
   const path = `/proc/${pid}/fd/${target}`;
   const own = files.open(path);
   const fd = own.state === 'denied' ? files.duplicate(pid, target) : own;
-  if (fd.state !== 'ok') return null;
+  if (fd.state !== 'ok') return fd as Reading<never>;
   try {
-    return ((await native.getSeals(fd.value)) & F_SEAL_SHRINK) !== 0;
+    const sealed = ((await native.getSeals(fd.value)) & F_SEAL_SHRINK) !== 0;
+    return ok(path, { sealed, allocatedBytes: fstatSync(fd.value).blocks * BLOCK_BYTES });
   } catch (error) {
-    failure(path, error);
-    return null;
+    return failure(path, error);
   } finally {
     closeSync(fd.value);
   }

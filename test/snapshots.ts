@@ -98,6 +98,7 @@ export const someSnapshot = (
         pageSizeBytes: 2 ** 21,
         share: true,
         sealed: true,
+        allocatedBytes: 2 ** 28,
         hva: '0x7f8fab000000',
         policy: { mode: 'default', nodes: [] },
         guestRanges: [],
@@ -105,6 +106,15 @@ export const someSnapshot = (
     ],
     devices: { virtioGpu: [], balloon: [], virtioMem: [], vfio: [], vdpa: [] },
     qmp: 'ok',
+    hugetlbCgroup: [
+      {
+        path: '/machine.slice/a guest.scope',
+        pageSizeBytes: 2 ** 21,
+        currentBytes: 2 ** 28,
+        reservedBytes: 2 ** 28,
+        limitBytes: null,
+      },
+    ],
     ...change.target,
   },
 });

@@ -55,7 +55,7 @@ describe('QEMU command lines', () => {
     expect(numa.ramBackends).toEqual(['node0', 'node1']);
     expect(numa.machine.memoryBackend).toBeNull();
     expect(numa.memoryBackends).toMatchObject([
-      { id: 'node0', share: false, prealloc: true, seal: true, hugetlb: false },
+      { id: 'node0', share: false, prealloc: true, reserve: true, seal: true, hugetlb: false },
       { id: 'node1', share: true, prealloc: false, seal: false, hugetlb: false },
     ]);
     expect(parseQemuCommandLine(splitCmdline(recorded('pc-booted'))).name).toBe('booted');
@@ -92,7 +92,7 @@ describe('QEMU command lines', () => {
   it('reads the JSON form that libvirt uses', () => {
     const found = parse(
       '-object',
-      '{"qom-type":"memory-backend-memfd","id":"pc.ram","hugetlb":true,"hugetlbsize":2097152,"share":true,"prealloc":true,"size":4294967296,"host-nodes":[0,1],"policy":"bind"}',
+      '{"qom-type":"memory-backend-memfd","id":"pc.ram","hugetlb":true,"hugetlbsize":2097152,"share":true,"prealloc":true,"reserve":false,"size":4294967296,"host-nodes":[0,1],"policy":"bind"}',
       '-device',
       '{"driver":"virtio-vga","id":"video0","blob":true,"max_outputs":1,"bus":"pcie.0","addr":"0x1"}',
       '-device',
@@ -107,6 +107,7 @@ describe('QEMU command lines', () => {
         hugetlb: true,
         hugetlbSizeBytes: 2 * 2 ** 20,
         prealloc: true,
+        reserve: false,
         seal: true,
         hostNodes: [0, 1],
         policy: 'bind',

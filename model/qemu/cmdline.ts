@@ -82,6 +82,8 @@ export interface MemoryBackend {
   /** null: the host's default huge page, if `hugetlb`. */
   readonly hugetlbSizeBytes: number | null;
   readonly prealloc: boolean;
+  /** false: its mapping is MAP_NORESERVE, for which hugetlb reserves no pages. */
+  readonly reserve: boolean;
   /** Only -memfd seals (default on): without F_SEAL_SHRINK udmabuf refuses the memory. false for others. */
   readonly seal: boolean;
   readonly hostNodes: readonly number[];
@@ -411,7 +413,7 @@ function wholeNumber(text: string): number {
 
 /**
  * backends/hostmem.c and hostmem-memfd.c, hostmem-shm.c, 7.2 and 9.1: share defaults to on for -memfd and -shm, else
- * off; seal to on, hugetlb to off, policy to default; -mem-prealloc is prealloc=on for every backend.
+ * off; seal and reserve to on, hugetlb to off, policy to default; -mem-prealloc is prealloc=on for every backend.
  */
 function memoryBackendOf(entry: Draft, preallocAll: boolean, attempt: Attempt): MemoryBackend {
   const properties = lastOf(entry.pairs);
@@ -430,6 +432,7 @@ function memoryBackendOf(entry: Draft, preallocAll: boolean, attempt: Attempt): 
     hugetlb: memfd && read('hugetlb', parseBool, false),
     hugetlbSizeBytes: read<number | null>('hugetlbsize', text => parseSize(text) || null, null),
     prealloc: read('prealloc', parseBool, preallocAll),
+    reserve: read('reserve', parseBool, true),
     seal: memfd && read('seal', parseBool, true),
     hostNodes:
       attempt(`-object ${entry.type} host-nodes`, nodes.join(','), () => parseNumberList(nodes.join(','))) ??
