@@ -1,6 +1,8 @@
 import type { Sample } from '../run-columns.ts';
 import type { Finding, NotChecked } from '../snapshot.ts';
+import { amplificationRules } from './amplification.ts';
 import { backingRules } from './backing.ts';
+import { hugetlbRules } from './hugetlb.ts';
 import { movableRules } from './movable.ts';
 import { nodeRules } from './nodes.ts';
 import type { Past } from './past.ts';
@@ -9,7 +11,13 @@ import { type Rule, toFinding, toNotChecked, type Unjudged } from './rule.ts';
 export type { Rule } from './rule.ts';
 
 /** Every hazard that is looked for. docs/HAZARDS.md has a section with the id of each. */
-export const RULES: readonly Rule[] = [...backingRules, ...movableRules, ...nodeRules];
+export const RULES: readonly Rule[] = [
+  ...backingRules,
+  ...movableRules,
+  ...amplificationRules,
+  ...hugetlbRules,
+  ...nodeRules,
+];
 
 const RANK = { error: 0, warning: 1, info: 2 } as const;
 

@@ -115,7 +115,7 @@ class Gaps {
 }
 
 /** Why some buffers have no pages. */
-function unreadPages(sample: Unjudged): Reason[] {
+export function unreadPages(sample: Unjudged): Reason[] {
   const whole = unlisted(sample);
   if (whole !== null) return [whole];
   const mine = sample.resources.filter(mayBeUdmabuf);
