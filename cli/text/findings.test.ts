@@ -72,7 +72,11 @@ describe('no finding', () => {
   const open = (...rules: string[]) => rules.map(rule => ({ rule, because: 'kernel-memory is denied' }));
   test('names the rules that ran, and does not say that all is well', () => {
     const text = printed({ notChecked: open('remote-node') });
-    expect(text).toMatch(/^\nNone of 5 rules fired: disconnected, .*\n.* Nothing else was looked for\.$/m);
+    expect(text.replace(/\s+/g, ' ')).toMatch(
+      new RegExp(
+        `^ None of ${RULES.length - 1} rules fired: disconnected, .* Nothing else was looked for\\. `,
+      ),
+    );
     expect(text).not.toMatch(/\b(safe|fine|ok|healthy)\b/i);
     expect(text).toContain('\nNot checked\n  remote-node: because kernel-memory is denied\n');
   });
@@ -86,7 +90,9 @@ describe('no finding', () => {
   });
   test('of one chosen buffer, when another has something', () => {
     const resources = [someResource(), someResource({ inode: 8 })];
-    expect(printed({ resources, findings: [finding()] }, 8)).toContain('None of 6 rules fired for dma-buf 8');
+    expect(printed({ resources, findings: [finding()] }, 8)).toContain(
+      `None of ${RULES.length} rules fired for dma-buf 8`,
+    );
   });
 });
 
