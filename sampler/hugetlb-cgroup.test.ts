@@ -28,6 +28,7 @@ describe('the cgroup whose limits count', () => {
     made.charge('/machine.slice', 8192);
     expect(read(made)).toMatchObject({
       state: 'ok',
+      source: '/sys/fs/cgroup/…/hugetlb.*',
       value: [{ path: '/machine.slice/a.scope', currentBytes: 4096, limitBytes: null }],
     });
   });

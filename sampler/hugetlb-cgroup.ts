@@ -28,7 +28,8 @@ export function readHugetlbCgroup(files: HostFiles, pid: number): Reading<Hugetl
     const rows = understood(files.tree(`${mount}${at}`, HUGETLB_FILES, 0), found =>
       parseHugetlbCgroup(at, found),
     );
-    if (rows.state !== 'ok' || rows.value.length > 0) return rows;
+    // Its name may be a guest's: it is in the rows, and nowhere else.
+    if (rows.state !== 'ok' || rows.value.length > 0) return { ...rows, source: `${mount}/…/hugetlb.*` };
   }
   return ok(mount, []);
 }

@@ -41,7 +41,7 @@ export function parseHugetlbCgroup(path: string, files: Files): HugetlbCgroup[] 
         return text === undefined ? null : format.single(text, file);
       };
       const currentBytes = bytes('current');
-      if (currentBytes === null) throw format.error(`hugetlb.*.current of ${path}`, [...of.keys()].join(' '));
+      if (currentBytes === null) throw format.error('hugetlb.*.current', [...of.keys()].join(' '));
       const limit = of.get('max');
       return {
         path,

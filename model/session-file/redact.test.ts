@@ -46,6 +46,8 @@ const snapshot = (minute: number) =>
         vdpa: [device('v', { path: '/home/alice/vdpa' })],
       },
       qmp: 'none',
+      hugetlbCgroup:
+        someSnapshot().target.hugetlbCgroup?.map(row => ({ ...row, path: '/payroll-prod.scope' })) ?? null,
     },
     resources: [
       someResource({

@@ -67,6 +67,10 @@ export class Redactor {
       comm,
       user: this.named('user', target.user),
       ram: target.ram?.map(backend => ({ ...backend, id: this.named('ram', backend.id) })) ?? null,
+      // libvirt and containers name cgroups after their guests.
+      ...(target.hugetlbCgroup
+        ? { hugetlbCgroup: target.hugetlbCgroup.map(row => ({ ...row, path: '(path redacted)' })) }
+        : {}),
       devices:
         target.devices &&
         ({
