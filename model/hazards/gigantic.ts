@@ -14,13 +14,13 @@ function checkGigantic(sample: Unjudged): Outcome {
   const era = host.kernel.udmabufEra;
   if (gigantic.length === 0 || era === 'page-refs' || era === 'absent') return { found: [], because };
   if (era === null) {
-    const why = `whether this kernel's udmabuf moves pages out of ZONE_MOVABLE is not known: ${whyMissing(sources, ['btf'], 'nothing tells')}`;
+    const what = "whether this kernel's udmabuf moves pages out of ZONE_MOVABLE is not known";
+    const why = whyMissing(what, sources, ['btf'], 'nothing tells');
     return { found: [], because: [...because, why] };
   }
   const unread = gigantic.filter(each => !each.gigantic);
   const why = unread.map(
-    each =>
-      `where the 1 GiB pages of ${ramName(each)} lie is not known: ${whyMissing(sources, ['gigantic-pages'], 'not read')}`,
+    each => whyMissing(`where the 1 GiB pages of ${ramName(each)} lie is not known`, sources, ['gigantic-pages'], 'not read'),
   );
   const there = gigantic.filter(each => (each.gigantic?.inMovable ?? 0) > 0);
   return {

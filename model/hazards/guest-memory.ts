@@ -22,8 +22,8 @@ export function hugetlbRam({ target, host, sources }: Unjudged): {
   readonly because: readonly string[];
 } {
   if (target.ram === null) {
-    const why = whyMissing(sources, ['maps'], 'not read');
-    return { ram: [], because: [`the memory of this process is not known: ${why}`] };
+    const why = whyMissing('the memory of this process is not known', sources, ['maps'], 'not read');
+    return { ram: [], because: [why] };
   }
   const unknown = target.ram.filter(({ pageSizeBytes }) => pageSizeBytes === null);
   return {

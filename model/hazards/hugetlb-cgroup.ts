@@ -30,8 +30,8 @@ function check(sample: Unjudged): Outcome {
   if (ram.length === 0) return { found: [], because };
   const rows = target.hugetlbCgroup;
   if (rows === null || rows === undefined) {
-    const why = whyMissing(sources, ['hugetlb-cgroup'], 'not read');
-    return { found: [], because: [...because, `what its cgroup counts is not known: ${why}`] };
+    const why = whyMissing('what its cgroup counts is not known', sources, ['hugetlb-cgroup'], 'not read');
+    return { found: [], because: [...because, why] };
   }
   // Nothing counts here: the root cgroup, or a kernel without the controller.
   if (rows.length === 0) return { found: [], because };

@@ -46,8 +46,9 @@ function holed(sample: Unjudged): { readonly found: readonly Holed[]; readonly b
     if (holes > 0) found.push({ ram: each, pageSizeBytes, pages, holes });
   }
   if (unread.length === 0) return { found, because };
-  const why = whyMissing(sample.sources, ['memfds'], 'its memfd is only mapped, no longer open');
-  return { found, because: [...because, `how much of ${unread.join(', ')} is there is not known: ${why}`] };
+  const what = `how much of ${unread.join(', ')} is there is not known`;
+  const why = whyMissing(what, sample.sources, ['memfds'], 'its memfd is only mapped, no longer open');
+  return { found, because: [...because, why] };
 }
 
 const holeEvidence = ({ target }: Unjudged, { ram, pages, holes }: Holed): Evidence => ({
@@ -76,13 +77,14 @@ function checkStarvation(sample: Unjudged): Outcome {
   const { found: lacking, because } = holed(sample);
   if (lacking.length === 0) return { found: [], because };
   if (era === null) {
-    const why = `whether this kernel's udmabuf fills holes is not known: ${whyMissing(sources, ['btf'], 'nothing tells')}`;
+    const what = "whether this kernel's udmabuf fills holes is not known";
+    const why = whyMissing(what, sources, ['btf'], 'nothing tells');
     return { found: [], because: [...because, why] };
   }
   if (era === 'page-refs') return { found: [untouched(sample, lacking)], because };
   if (host.hugetlb === null) {
-    const why = whyMissing(sources, ['hugepages'], 'not read');
-    return { found: [], because: [...because, `the hugetlb pools are not known: ${why}`] };
+    const why = whyMissing('the hugetlb pools are not known', sources, ['hugepages'], 'not read');
+    return { found: [], because: [...because, why] };
   }
   const short: Short[] = [];
   const open: string[] = [];
@@ -108,7 +110,7 @@ function maybeMovable({ host, sources }: Unjudged, pool: HugetlbPool): string[] 
   const free = `the ${plural(pool.free, 'free page')} of the ${formatBytes(pool.pageSizeBytes)} pool`;
   if (host.zones === null)
     return [
-      `whether ${free} may lie in ZONE_MOVABLE is not known: ${whyMissing(sources, ['zoneinfo'], 'not read')}`,
+      whyMissing(`whether ${free} may lie in ZONE_MOVABLE is not known`, sources, ['zoneinfo'], 'not read'),
     ];
   if (!host.zones.some(({ zone, presentPages }) => zone === 'Movable' && presentPages > 0)) return [];
   return [
@@ -160,8 +162,8 @@ const below = (reserved: string): string => String(BigInt(reserved) - 2n ** 64n)
 
 function checkUnderflow({ host, sources }: Unjudged): Outcome {
   if (host.hugetlb === null) {
-    const why = whyMissing(sources, ['hugepages'], 'not read');
-    return { found: [], because: [`the hugetlb pools are not known: ${why}`] };
+    const why = whyMissing('the hugetlb pools are not known', sources, ['hugepages'], 'not read');
+    return { found: [], because: [why] };
   }
   const wrapped = host.hugetlb.flatMap(pool =>
     isWrapped(pool.reserved) ? [{ ...pool, reserved: pool.reserved }] : [],

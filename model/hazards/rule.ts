@@ -10,8 +10,6 @@ export type Unjudged = Omit<Sample, 'findings' | 'notChecked'>;
 
 /** What a rule says of one resource, or with `resource: null` of the process. */
 export interface Told {
-  /** Where it is not that of the rule. */
-  readonly severity?: Severity;
   readonly resource: number | null;
   readonly title: string;
   readonly explanation: string;
