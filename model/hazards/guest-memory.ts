@@ -1,5 +1,5 @@
 import type { RamBackend } from '../snapshot.ts';
-import { mayBeUdmabuf, type Unjudged, whyMissing } from './rule.ts';
+import { mayBeUdmabuf, type Reason, type Unjudged, whyMissing } from './rule.ts';
 
 /** Words for a backend in a sentence: QEMU's id, else its inode. */
 export const ramName = ({ id, inode }: RamBackend): string => id ?? `memfd ${inode}`;
@@ -19,7 +19,7 @@ export function makesUdmabufs({ target, resources }: Unjudged): boolean {
 /** Memfds whose pages are larger than the machine's, as far as is known; and why it may not be all. */
 export function hugetlbRam({ target, host, sources }: Unjudged): {
   readonly ram: readonly RamBackend[];
-  readonly because: readonly string[];
+  readonly because: readonly Reason[];
 } {
   if (target.ram === null) {
     const why = whyMissing('the memory of this process is not known', sources, ['maps'], 'not read');

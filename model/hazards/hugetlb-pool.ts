@@ -1,7 +1,7 @@
 import { formatBytes, plural } from '../format.ts';
 import type { HugetlbPool, RamBackend } from '../snapshot.ts';
 import { hugetlbRam, makesUdmabufs, ramName, sum } from './guest-memory.ts';
-import { type Evidence, type Outcome, type Rule, type Told, type Unjudged, whyMissing } from './rule.ts';
+import { type Evidence, type Outcome, type Reason, type Rule, type Told, type Unjudged, whyMissing } from './rule.ts';
 
 const SILENT: Outcome = { found: [], because: [] };
 
@@ -29,7 +29,7 @@ interface Holed {
 }
 
 /** Backends that are not all there; memory that virtio-mem has not plugged is none to make a buffer of. */
-function holed(sample: Unjudged): { readonly found: readonly Holed[]; readonly because: readonly string[] } {
+function holed(sample: Unjudged): { readonly found: readonly Holed[]; readonly because: readonly Reason[] } {
   const { ram, because } = hugetlbRam(sample);
   const plugged = new Set(sample.target.devices?.virtioMem.map(({ properties }) => properties.memdev));
   const found: Holed[] = [];
@@ -87,7 +87,7 @@ function checkStarvation(sample: Unjudged): Outcome {
     return { found: [], because: [...because, why] };
   }
   const short: Short[] = [];
-  const open: string[] = [];
+  const open: Reason[] = [];
   for (const pageSizeBytes of new Set(lacking.map(each => each.pageSizeBytes))) {
     const mine = lacking.filter(each => each.pageSizeBytes === pageSizeBytes);
     const wanted = mine.reduce((sum, { holes }) => sum + holes, 0);
@@ -106,7 +106,7 @@ interface Short {
 }
 
 /** A hole takes a page that lies outside ZONE_MOVABLE (memfd_alloc_folio), and a pool does not tell where its free pages lie. */
-function maybeMovable({ host, sources }: Unjudged, pool: HugetlbPool): string[] {
+function maybeMovable({ host, sources }: Unjudged, pool: HugetlbPool): Reason[] {
   const free = `the ${plural(pool.free, 'free page')} of the ${formatBytes(pool.pageSizeBytes)} pool`;
   if (host.zones === null)
     return [

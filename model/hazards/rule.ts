@@ -11,12 +11,12 @@ export type Unjudged = Omit<Sample, 'findings' | 'notChecked'>;
 /** What a rule says of one resource, or with `resource: null` of the process. */
 export interface Told {
   readonly resource: number | null;
+  /** Where it is not the rule's. */
+  readonly severity?: Severity;
   readonly title: string;
   readonly explanation: string;
   readonly remedy: string;
   readonly evidence: readonly Evidence[];
-  /** Where this one weighs more or less than the rule's own. */
-  readonly severity?: Severity;
 }
 
 /** Why a part was not looked at, in lower case; with what would grant it where a right is missing. A text alone: nothing would. */
