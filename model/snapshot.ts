@@ -162,8 +162,8 @@ export interface OpenDevices {
   readonly vfioDevices: number;
   /** Fds of /dev/iommu. */
   readonly iommufd: number;
-  /** `/dev/vhost-vdpa-N`, each once. */
-  readonly vdpa: readonly string[];
+  /** `/dev/vhost-vdpa-N`, each once; null: the broker, which lists no such links, had to be asked. */
+  readonly vdpa: readonly string[] | null;
 }
 
 export interface HugetlbCgroup {

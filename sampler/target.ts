@@ -17,6 +17,7 @@ import { failure, type HostFiles, understood } from './files.ts';
 import { GIGANTIC, readGiganticPages } from './gigantic-pages.ts';
 import { readGuestLayout } from './guest-memory.ts';
 import { readHugetlbCgroup } from './hugetlb-cgroup.ts';
+import { readOpenDevices } from './open-devices.ts';
 import { kernelDev, readFds, readMaps } from './process.ts';
 import { connectQmp } from './qmp.ts';
 import type { SourceLog } from './sources.ts';
@@ -94,6 +95,7 @@ export async function readTarget(
           : { virtioGpu: [], balloon: [], virtioMem: [], vfio: [], vdpa: [] },
       qmp,
       hugetlbCgroup: known(log.of('hugetlb-cgroup', () => readHugetlbCgroup(files, pid))) ?? null,
+      open: known(await log.ofAsync('open-devices', () => readOpenDevices(files, native, pid))) ?? null,
     },
   };
 }
