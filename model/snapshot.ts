@@ -292,6 +292,11 @@ export interface Pages<Runs = readonly PageRun[]> {
   readonly pinReferences: number;
   /** Plain page references, one an entry: page-refs era only, else 0. */
   readonly pageReferences: number;
+  /**
+   * Entries whose page is in no page cache any more (`folio->mapping` is NULL): nothing but buffers has it. Recordings before this
+   * field lack it.
+   */
+  readonly withoutFile?: number;
   readonly runs: Runs;
 }
 

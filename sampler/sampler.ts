@@ -225,6 +225,7 @@ function toResource(
           folios: kernel.pages.folios,
           pinReferences: kernel.pages.pins,
           pageReferences: kernel.pages.pageReferences,
+          withoutFile: kernel.pages.withoutFile,
           runs: kernel.pages.runs,
         }
       : null,

@@ -119,6 +119,8 @@ export interface JoinedPages {
   /** Distinct folios, and the bytes of them all. */
   readonly folios: number;
   readonly folioBytes: number;
+  /** Entries whose page is in no page cache: truncated or punched out, or its file is gone. */
+  readonly withoutFile: number;
 }
 
 export interface JoinInput {
@@ -176,6 +178,7 @@ function joinBuffer(
   const runs = new RunBuilder();
   const folios = new FolioCount(facts);
   let frame = { node: -1, zone: -1, from: 0, until: 0 };
+  let withoutFile = 0;
   for (let i = 0; i < pfn.length; ) {
     const page = pfn[i] ?? 0;
     const row = facts.slot(page);
@@ -205,6 +208,7 @@ function joinBuffer(
     let count = 1;
     while (count < limit && pfn[i + count] === page + count) count++;
     folios.add(row, count);
+    if (owner === -1) withoutFile += count;
     runs.add(
       i,
       page,
@@ -220,7 +224,7 @@ function joinBuffer(
     );
     i += count;
   }
-  return { runs: runs.columns(names.list), ...folios.total() };
+  return { runs: runs.columns(names.list), ...folios.total(), withoutFile };
 }
 
 /** Counts distinct folios: large ones by head, single pages by the rows they cover. */
