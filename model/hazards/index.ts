@@ -2,10 +2,15 @@ import type { Sample } from '../run-columns.ts';
 import type { Finding, NotChecked } from '../snapshot.ts';
 import { amplificationRules } from './amplification.ts';
 import { backingRules } from './backing.ts';
+import { blockRules } from './blocks.ts';
+import { leakRules } from './leak.ts';
+import { lifetimeRules } from './lifetime.ts';
 import { hugetlbRules } from './hugetlb.ts';
 import { movableRules } from './movable.ts';
 import { nodeRules } from './nodes.ts';
+import { outlivedRules } from './outlived.ts';
 import type { Past } from './past.ts';
+import { pinningRules } from './pinning.ts';
 import { type Rule, toFinding, toNotChecked, type Unjudged } from './rule.ts';
 
 export type { Rule } from './rule.ts';
@@ -14,6 +19,8 @@ export type { Rule } from './rule.ts';
 export const RULES: readonly Rule[] = [
   ...backingRules,
   ...movableRules,
+  ...nodeRules,
+  ...[...blockRules, ...pinningRules, ...lifetimeRules, ...outlivedRules, ...leakRules],
   ...amplificationRules,
   ...hugetlbRules,
   ...nodeRules,

@@ -1,11 +1,13 @@
-import type { Unjudged } from './rule.ts';
+import { mayBeUdmabuf, type Unjudged } from './rule.ts';
+import { isIdle } from './use.ts';
 
 /** What one sample leaves for the rules of later ones. */
 export interface PastPoint {
   /** Milliseconds since 1970. */
   readonly time: number;
+  /** udmabufs, and buffers whose exporter nobody told. */
   readonly buffers: number;
-  /** Bytes of the buffers whose size is known. */
+  /** Bytes of those whose size is known. */
   readonly bytes: number;
 }
 
@@ -60,7 +62,7 @@ export class Past {
     this.#buffers = new Map(
       sample.resources.map(resource => {
         const before = this.#buffers.get(resource.inode);
-        const idle = isIdle(resource);
+        const idle = isIdle(sample, resource);
         return [
           resource.inode,
           {
@@ -82,23 +84,22 @@ export class Past {
     this.#buffers = new Map();
   }
 
-  #point(time: number, { resources }: Unjudged): void {
+  #point(time: number, sample: Unjudged): void {
     if (this.#points.length > 0 && ++this.#skipped < this.#every) return;
     this.#skipped = 0;
-    this.#points.push({
-      time,
-      buffers: resources.length,
-      bytes: resources.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0),
-    });
+    this.#points.push(pointOf(sample, time));
     if (this.#points.length <= MOST_POINTS) return;
     this.#points = this.#points.filter((_, i) => i % 2 === 0);
     this.#every *= 2;
   }
 }
 
-/** No device is attached and nobody maps it; null: it is not known who does. */
-function isIdle({ attachments, holders }: Unjudged['resources'][number]): boolean | null {
-  if (holders.some(({ mappings }) => mappings.length > 0)) return false;
-  if (attachments === null) return null;
-  return attachments.length === 0;
+/** What is kept of a sample that was taken at `time`. */
+export function pointOf({ resources }: Unjudged, time: number): PastPoint {
+  const mine = resources.filter(mayBeUdmabuf);
+  return {
+    time,
+    buffers: mine.length,
+    bytes: mine.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0),
+  };
 }
