@@ -3,7 +3,7 @@ import { type PastPoint, pointOf } from './past.ts';
 import { mayBeUdmabuf, type Outcome, type Rule, type Unjudged, unlisted } from './rule.ts';
 
 /** Fewer buffers than these are no leak, however they grew. */
-export const LEAK_BUFFERS = 8;
+export const LEAK_BUFFERS = 16;
 /** Samples and time that growth has to go on for. A start that is over is flat again within a quarter of the time. */
 export const LEAK_SAMPLES = 8;
 export const LEAK_MS = 60_000;
