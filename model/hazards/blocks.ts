@@ -1,6 +1,6 @@
 import { plural } from '../format.ts';
 import { type BlockPlan, planBlocks, planLine } from '../join/block-plan.ts';
-import { type Evidence, heldWord, type Rule, type Unjudged, whyMissing } from './rule.ts';
+import { type Evidence, heldWord, type Reason, type Rule, type Unjudged, whyMissing } from './rule.ts';
 import { udmabufs } from './use.ts';
 
 /** Blocks named in evidence; the others are counted. */
@@ -58,19 +58,20 @@ function planEvidence(sample: Unjudged, plan: BlockPlan, all: number): Evidence 
 }
 
 /** Why a held block may be missing. */
-function unplanned(sample: Unjudged): string[] {
+function unplanned(sample: Unjudged): Reason[] {
   const { mine, because } = udmabufs(sample);
   if (because.length === 0 && mine.length === 0) return [];
   const { memoryBlocks, memoryBlockBytes } = sample.host;
   if (memoryBlocks === null || memoryBlockBytes === null)
     return [
       ...because,
-      `the memory blocks are not known: ${whyMissing(sample.sources, ['memory-blocks'], 'not read')}`,
+      whyMissing('the memory blocks are not known', sample.sources, ['memory-blocks'], 'not read'),
     ];
   const unread = mine.filter(({ pages }) => pages === null).length;
   if (unread === 0) return because;
   const which =
     unread === mine.length ? `all ${plural(unread, 'buffer')}` : `${unread} of ${mine.length} buffers`;
-  const why = whyMissing(sample.sources, ['kernel-memory'], 'they changed while they were read');
-  return [...because, `the pages of ${which} were not read: ${why}`];
+  const what = `the pages of ${which} were not read`;
+  const why = whyMissing(what, sample.sources, ['kernel-memory'], 'they changed while they were read');
+  return [...because, why];
 }

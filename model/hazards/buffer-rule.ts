@@ -1,7 +1,7 @@
 import { formatBytes } from '../format.ts';
 import type { SampledResource } from '../run-columns.ts';
 import type { Past } from './past.ts';
-import type { Evidence, Outcome, Rule, Told, Unjudged } from './rule.ts';
+import type { Evidence, Outcome, Reason, Rule, Told, Unjudged } from './rule.ts';
 import { Reasons, udmabufs } from './use.ts';
 
 /** `7.91 MiB`, or `A buffer` of a size that nobody told. */
@@ -29,14 +29,14 @@ export const created = ({ target }: Unjudged, { inode, createdAt, holders }: Sam
   };
 };
 
-/** A rule about each udmabuf by itself. `tell` gives null for one that is fine, a text for why that cannot be told. */
+/** A rule about each udmabuf by itself. `tell` gives null for one that is fine, a reason where that cannot be told. */
 export function bufferRule(
   rule: Omit<Rule, 'check'>,
   tell: (
     resource: SampledResource,
     sample: Unjudged,
     past: Past | null,
-  ) => Omit<Told, 'resource'> | string | null,
+  ) => Omit<Told, 'resource'> | Reason | null,
 ): Rule {
   return {
     ...rule,
@@ -46,8 +46,9 @@ export function bufferRule(
       const reasons = new Reasons();
       for (const resource of mine) {
         const told = tell(resource, sample, past);
-        if (typeof told === 'string') reasons.add(told);
-        else if (told !== null) found.push({ resource: resource.inode, ...told });
+        if (told === null) continue;
+        if (typeof told === 'string' || 'because' in told) reasons.add(told);
+        else found.push({ resource: resource.inode, ...told });
       }
       return { found, because: [...because, ...reasons.list()] };
     },

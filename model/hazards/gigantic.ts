@@ -19,8 +19,13 @@ function checkGigantic(sample: Unjudged): Outcome {
     return { found: [], because: [...because, why] };
   }
   const unread = gigantic.filter(each => !each.gigantic);
-  const why = unread.map(
-    each => whyMissing(`where the 1 GiB pages of ${ramName(each)} lie is not known`, sources, ['gigantic-pages'], 'not read'),
+  const why = unread.map(each =>
+    whyMissing(
+      `where the 1 GiB pages of ${ramName(each)} lie is not known`,
+      sources,
+      ['gigantic-pages'],
+      'not read',
+    ),
   );
   const there = gigantic.filter(each => (each.gigantic?.inMovable ?? 0) > 0);
   return {

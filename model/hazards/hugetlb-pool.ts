@@ -1,7 +1,15 @@
 import { formatBytes, plural } from '../format.ts';
 import type { HugetlbPool, RamBackend } from '../snapshot.ts';
 import { hugetlbRam, makesUdmabufs, ramName, sum } from './guest-memory.ts';
-import { type Evidence, type Outcome, type Reason, type Rule, type Told, type Unjudged, whyMissing } from './rule.ts';
+import {
+  type Evidence,
+  type Outcome,
+  type Reason,
+  type Rule,
+  type Told,
+  type Unjudged,
+  whyMissing,
+} from './rule.ts';
 
 const SILENT: Outcome = { found: [], because: [] };
 

@@ -3,9 +3,9 @@ import type { Finding, NotChecked } from '../snapshot.ts';
 import { amplificationRules } from './amplification.ts';
 import { backingRules } from './backing.ts';
 import { blockRules } from './blocks.ts';
+import { hugetlbRules } from './hugetlb.ts';
 import { leakRules } from './leak.ts';
 import { lifetimeRules } from './lifetime.ts';
-import { hugetlbRules } from './hugetlb.ts';
 import { movableRules } from './movable.ts';
 import { nodeRules } from './nodes.ts';
 import { outlivedRules } from './outlived.ts';
@@ -19,8 +19,11 @@ export type { Rule } from './rule.ts';
 export const RULES: readonly Rule[] = [
   ...backingRules,
   ...movableRules,
-  ...nodeRules,
-  ...[...blockRules, ...pinningRules, ...lifetimeRules, ...outlivedRules, ...leakRules],
+  ...blockRules,
+  ...pinningRules,
+  ...lifetimeRules,
+  ...outlivedRules,
+  ...leakRules,
   ...amplificationRules,
   ...hugetlbRules,
   ...nodeRules,

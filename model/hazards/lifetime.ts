@@ -67,7 +67,12 @@ const longPin = bufferRule(
   (resource, sample) => {
     const age = ageOf(sample, resource);
     if (age === null)
-      return `when it was made is not known: ${whyMissing(sample.sources, ['holders', 'kernel-memory'], 'its inode could not be read')}`;
+      return whyMissing(
+        'when it was made is not known',
+        sample.sources,
+        ['holders', 'kernel-memory'],
+        'its inode could not be read',
+      );
     const { virtio } = resource;
     // What is on a screen is there for as long as it is shown.
     if (age < LONG_PIN_MS || (virtio !== null && virtio.scanout !== null)) return null;

@@ -1,7 +1,15 @@
 import { plural } from '../format.ts';
 import type { SampledResource } from '../run-columns.ts';
 import { bufferRule, created } from './buffer-rule.ts';
-import { type Evidence, heldWord, type Rule, type Told, type Unjudged, whyMissing } from './rule.ts';
+import {
+  type Evidence,
+  heldWord,
+  type Reason,
+  type Rule,
+  type Told,
+  type Unjudged,
+  whyMissing,
+} from './rule.ts';
 import { hiddenHolders, isIdle, recheckMember } from './use.ts';
 
 const names = (inodes: readonly number[]): string =>
@@ -14,14 +22,18 @@ const withoutFile = (sample: Unjudged, { inode, pages }: SampledResource): Evide
   recheck: recheckMember(sample, inode, '"withoutFile":[0-9]*'),
 });
 const NOT_TOLD = 'whether its pages are still in a file was not read';
-const unread = ({ sources }: Unjudged): string =>
-  `its pages were not read: ${whyMissing(sources, ['kernel-memory'], 'it changed while it was read')}`;
+const unread = ({ sources }: Unjudged): Reason =>
+  whyMissing('its pages were not read', sources, ['kernel-memory'], 'it changed while it was read');
 
-/** Who of the holders is not the process of the sample; a text: that is not known. */
-function others({ target, sources }: Unjudged, resource: SampledResource): readonly string[] | string {
-  const hidden = hiddenHolders({ sources }, resource);
-  if (hidden !== null) return `whether its maker still holds it is not known: ${hidden}`;
-  return resource.holders.filter(({ pid }) => pid !== target.pid).map(({ pid, comm }) => `${comm} (${pid})`);
+/** Who of the holders is not the process of the sample; or why that is not known. */
+function others(
+  { target, sources }: Unjudged,
+  resource: SampledResource,
+): { readonly who: readonly string[] } | { readonly why: Reason } {
+  const why = hiddenHolders('whether its maker still holds it is not known', { sources }, resource);
+  if (why !== null) return { why };
+  const foreign = resource.holders.filter(({ pid }) => pid !== target.pid);
+  return { who: foreign.map(({ pid, comm }) => `${comm} (${pid})`) };
 }
 
 const outlived = bufferRule(
@@ -37,13 +49,19 @@ const outlived = bufferRule(
     // A QEMU made what it holds; its own buffers go with it.
     if (target.kind === 'qemu') return null;
     if (!target.open)
-      return `whether this process makes udmabufs itself is not known: ${whyMissing(sources, ['open-devices'], 'not read')}`;
+      return whyMissing(
+        'whether this process makes udmabufs itself is not known',
+        sources,
+        ['open-devices'],
+        'not read',
+      );
     if (target.open.udmabuf > 0) return null;
     const { pages } = resource;
     if (pages === null) return unread(sample);
     if (pages.withoutFile === undefined) return NOT_TOLD;
-    const who = others(sample, resource);
-    if (typeof who === 'string') return who;
+    const holders = others(sample, resource);
+    if ('why' in holders) return holders.why;
+    const { who } = holders;
     if (pages.withoutFile === pages.count) {
       return who.length > 0
         ? `whether one of its other holders made it is not known: ${who.slice(0, 4).join(', ')}`
@@ -52,7 +70,12 @@ const outlived = bufferRule(
     const inodes = [...new Set(pages.runs.ramInode)].filter(inode => !Number.isNaN(inode));
     if (inodes.length === 0) return 'whose memory its pages are is not known: their file could not be read';
     if (target.ram === null)
-      return `whether its pages are this process’s own is not known: ${whyMissing(sources, ['maps'], 'not read')}`;
+      return whyMissing(
+        'whether its pages are this process’s own is not known',
+        sources,
+        ['maps'],
+        'not read',
+      );
     const own = target.ram.some(({ inode }) => inodes.includes(inode));
     return own || who.length > 0 ? null : letGo(sample, resource, inodes);
   },

@@ -4,6 +4,7 @@ import { type PageHit, pageRule, ranges } from './page-rule.ts';
 import {
   type Evidence,
   type Outcome,
+  type Reason,
   type Rule,
   recheckRuns,
   type Told,
@@ -17,7 +18,7 @@ interface LongTerm {
   /** Words and where they were read; empty: nobody that is known. */
   readonly evidence: readonly Evidence[];
   /** Why there may be one that is not known; null: all are. */
-  readonly because: string | null;
+  readonly because: Reason | null;
 }
 
 function longTerm({ target, sources }: Unjudged): LongTerm {
@@ -54,7 +55,7 @@ function longTerm({ target, sources }: Unjudged): LongTerm {
   // Where vhost-vdpa could not be listed, the word of the command line stands.
   const why = open
     ? null
-    : `which devices it has open is not known: ${whyMissing(sources, ['open-devices'], 'not read')}`;
+    : whyMissing('which devices it has open is not known', sources, ['open-devices'], 'not read');
   return { evidence: fds, because: fds.length > 0 ? null : why };
 }
 
@@ -126,7 +127,12 @@ function pairing(sample: Unjudged): Outcome {
         found: [],
         because: [
           ...open,
-          `how this kernel’s udmabuf holds pages is not known: ${whyMissing(sample.sources, ['btf'], 'neither BTF nor symbols say so')}`,
+          whyMissing(
+            'how this kernel’s udmabuf holds pages is not known',
+            sample.sources,
+            ['btf'],
+            'neither BTF nor symbols say so',
+          ),
         ],
       };
   }
@@ -153,9 +159,9 @@ function pastLimit(sample: Unjudged): Outcome {
   const { memlockLimitBytes: limit, vmPinBytes: vmPin, vmLckBytes: vmLck, pid, uid } = sample.target;
   const missing = [...because];
   if (limit === null)
-    missing.push(`RLIMIT_MEMLOCK is not known: ${whyMissing(sample.sources, ['limits'], 'not read')}`);
+    missing.push(whyMissing('RLIMIT_MEMLOCK is not known', sample.sources, ['limits'], 'not read'));
   if (vmPin === null || vmLck === null)
-    missing.push(`VmPin and VmLck are not known: ${whyMissing(sample.sources, ['status'], 'not told')}`);
+    missing.push(whyMissing('VmPin and VmLck are not known', sample.sources, ['status'], 'not told'));
   if (limit === null || limit === 'unlimited' || vmPin !== 0 || vmLck !== 0)
     return { found: [], because: missing };
   const bytes = mine.reduce((sum, { sizeBytes }) => sum + (sizeBytes ?? 0), 0);
@@ -163,7 +169,12 @@ function pastLimit(sample: Unjudged): Outcome {
   if (BigInt(bytes) <= BigInt(limit)) {
     if (unsized > 0)
       missing.push(
-        `the size of ${plural(unsized, 'buffer')} is not known: ${whyMissing(sample.sources, ['kernel-memory'], 'not told')}`,
+        whyMissing(
+          `the size of ${plural(unsized, 'buffer')} is not known`,
+          sample.sources,
+          ['kernel-memory'],
+          'not told',
+        ),
       );
     return { found: [], because: missing };
   }

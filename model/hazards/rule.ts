@@ -22,6 +22,12 @@ export interface Told {
 /** Why a part was not looked at, in lower case; with what would grant it where a right is missing. A text alone: nothing would. */
 export type Reason = string | { readonly because: string; readonly grant: string | null };
 
+/** A reason with words before it; what would grant it stays. */
+export const within = (words: string, reason: Reason): Reason =>
+  typeof reason === 'string'
+    ? `${words}${reason}`
+    : { because: `${words}${reason.because}`, grant: reason.grant };
+
 /** Outcome of a rule: what it found in what it could look at, and a reason for each part that it could not. */
 export interface Outcome {
   readonly found: readonly Told[];
