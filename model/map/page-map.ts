@@ -34,8 +34,8 @@ export interface Entry {
   readonly page: number;
 }
 
-/** Tiles that are kept, 45 KiB each: more than two screens of the largest window. */
-const MOST_TILES = 512;
+/** Tiles that are kept, 44 KiB each and 16 more once drawn: more than two screens of a window of 3840 x 2160. */
+const MOST_TILES = 384;
 
 const sameBytes = (a: Uint8Array | Uint16Array, b: Uint8Array | Uint16Array): boolean => {
   if (a.length !== b.length) return false;

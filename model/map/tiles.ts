@@ -4,6 +4,8 @@ import { CHUNK_PAGES, type HeldIndex } from './held.ts';
 /** Cells of a tile. Tile `t` of level `k` has cells of 2^k pages and covers chunks `t·2^k` up to `(t+1)·2^k`. */
 export const TILE_CELLS = CHUNK_PAGES;
 const CHUNK_BITS = 12;
+/** So many cells are written one by one sooner than by a call for each column. */
+const FEW = 12;
 
 /** What each cell of a tile holds. */
 export interface Tile {
@@ -27,6 +29,9 @@ export interface PieceMarks {
   readonly hidden: Uint8Array;
 }
 
+/** Pages by class of the open cell, zero between cells, and the classes that it has: kept, as a tile is made in microseconds. */
+let scratch = { pages: new Uint32Array(64), touched: new Uint16Array(64) };
+
 /** Adds up entries of one cell after another. */
 class Cells {
   readonly tile: Tile;
@@ -41,8 +46,11 @@ class Cells {
   constructor(tile: Tile, hidden: Uint8Array, classes: number) {
     this.tile = tile;
     this.#hidden = hidden;
-    this.#pages = new Uint32Array(classes);
-    this.#touched = new Uint16Array(classes);
+    if (scratch.pages.length < classes) {
+      scratch = { pages: new Uint32Array(classes), touched: new Uint16Array(classes) };
+    }
+    this.#pages = scratch.pages;
+    this.#touched = scratch.touched;
   }
 
   add(cls: number, flags: number, pages: number, fresh: number): void {
@@ -53,6 +61,25 @@ class Cells {
     const before = this.#pages[cls] as number;
     if (before === 0) this.#touched[this.#classes++] = cls;
     this.#pages[cls] = before + pages;
+  }
+
+  /** Cells from `first` up to `end`, each held whole by one entry of `pages` pages; none is open. */
+  whole(cls: number, flags: number, pages: number, first: number, end: number): void {
+    const { held, entries, top, flags: bits } = this.tile;
+    const shown = (flags & FLAG.faint) !== 0 || this.#hidden[cls] === 1 ? 0 : cls + 1;
+    if (end - first < FEW) {
+      for (let cell = first; cell < end; cell++) {
+        held[cell] = pages;
+        entries[cell] = pages;
+        top[cell] = shown;
+        bits[cell] = flags;
+      }
+      return;
+    }
+    held.fill(pages, first, end);
+    entries.fill(pages, first, end);
+    if (shown !== 0) top.fill(shown, first, end);
+    if (flags !== 0) bits.fill(flags, first, end);
   }
 
   end(cell: number): void {
@@ -77,17 +104,27 @@ class Cells {
   }
 }
 
+/** Nothing held, in one buffer: a zoom makes tens of tiles in a frame. */
+function emptyTile(): Tile {
+  const buffer = new ArrayBuffer(11 * TILE_CELLS);
+  return {
+    held: new Uint32Array(buffer, 0, TILE_CELLS),
+    entries: new Uint32Array(buffer, 4 * TILE_CELLS, TILE_CELLS),
+    top: new Uint16Array(buffer, 8 * TILE_CELLS, TILE_CELLS),
+    flags: new Uint8Array(buffer, 10 * TILE_CELLS, TILE_CELLS),
+  };
+}
+
+/** Every tile in which nothing is held; nobody writes to a tile that was handed out. */
+const NOTHING = emptyTile();
+
 /** Aggregates the cells of one tile: exact, linear in its pieces and in what they share with cells. */
 export function fillTile(index: HeldIndex, marks: PieceMarks, level: number, tile: number): Tile {
-  const out: Tile = {
-    held: new Uint32Array(TILE_CELLS),
-    entries: new Uint32Array(TILE_CELLS),
-    top: new Uint16Array(TILE_CELLS),
-    flags: new Uint8Array(TILE_CELLS),
-  };
-  const cells = new Cells(out, marks.hidden, marks.classes);
   const first = tile * 2 ** level;
   const last = Math.min(index.chunks, first + 2 ** level);
+  if (first >= last || index.chunkFirst[first] === index.chunkFirst[last]) return NOTHING;
+  const out = emptyTile();
+  const cells = new Cells(out, marks.hidden, marks.classes);
   for (let chunk = first; chunk < last; chunk++) {
     const [from, to] = [index.chunkFirst[chunk] as number, index.chunkFirst[chunk + 1] as number];
     if (level < CHUNK_BITS) {
@@ -129,6 +166,13 @@ function plainChunk(
       if (here !== cell) {
         if (cell >= 0) cells.end(base + cell);
         cell = here;
+        const after = end >>> level;
+        if (here << level === start && after > here) {
+          cells.whole(cls, flags, 1 << level, base + here, base + after);
+          cell = -1;
+          start = after << level;
+          continue;
+        }
       }
       const stop = Math.min(end, (here + 1) << level);
       cells.add(cls, flags, stop - start, stop - start);
