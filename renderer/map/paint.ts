@@ -5,7 +5,7 @@ import type { Spot } from '../../model/map/walk.ts';
 import { drawCellMarks, drawPfns } from './cells.ts';
 import { type Box, boxesOf, type MapLayout, pointOf, rowsInView } from './layout.ts';
 import type { Palette } from './palette.ts';
-import { type PixelTable, raster } from './raster.ts';
+import type { PixelTable, Raster } from './raster.ts';
 import { addressText, holeText, rowStep } from './words.ts';
 
 /** Left of the cells, CSS pixels: names of regions, addresses of rows, marks of rows. */
@@ -13,6 +13,9 @@ export const NAMES_WIDTH = 18;
 export const ADDRESS_WIDTH = 84;
 export const MARKS_WIDTH = 12;
 export const LEFT = NAMES_WIDTH + ADDRESS_WIDTH + MARKS_WIDTH;
+
+/** The outline of the cell below the pointer is at least so wide and high. */
+const LEAST_OUTLINE = 3;
 
 export interface Scene {
   readonly model: PageMapModel;
@@ -23,8 +26,7 @@ export interface Scene {
   readonly focused: boolean;
   readonly table: PixelTable;
   readonly palette: Palette;
-  /** Canvas with one pixel a cell, reused from frame to frame. */
-  readonly cells: OffscreenCanvas;
+  readonly raster: Raster;
   readonly patterns: Patterns;
 }
 
@@ -62,9 +64,18 @@ export function patternsOf(context: CanvasRenderingContext2D, palette: Palette):
   };
 }
 
-/** Draws a frame. The context is scaled to CSS pixels; `height` is the layout's. */
-export function paint(on: CanvasRenderingContext2D, scene: Scene): void {
+/**
+ * Draws a frame. The context is scaled to CSS pixels; `height` is the layout's.
+ * @param only all that changed since the frame before: cells of the map, the same but for their outline; `null`: anything may have
+ */
+export function paint(
+  on: CanvasRenderingContext2D,
+  scene: Scene,
+  only: readonly Scene['hover'][] | null,
+): void {
   const { layout, palette } = scene;
+  on.save();
+  if (only !== null) clipTo(on, scene, only);
   on.fillStyle = palette.surface;
   on.fillRect(0, 0, LEFT + layout.width, layout.height);
   on.save();
@@ -83,6 +94,30 @@ export function paint(on: CanvasRenderingContext2D, scene: Scene): void {
   drawNames(on, scene);
   drawAddresses(on, scene);
   drawRowMarks(on, scene, rowFlags);
+  on.restore();
+}
+
+/** Leaves what is not around these cells as it is. Whole pixels of the canvas, so that no edge is drawn twice. */
+function clipTo(
+  on: CanvasRenderingContext2D,
+  { layout, top }: Scene,
+  cells: readonly Scene['hover'][],
+): void {
+  const scaled = on.getTransform();
+  on.resetTransform();
+  on.beginPath();
+  for (const cell of cells) {
+    if (cell === null) continue;
+    for (const box of boxesOf(layout, top, cell.start, cell.end)) {
+      const x = Math.floor((LEFT + box.x - 1) * scaled.a);
+      const y = Math.floor((box.y - 1) * scaled.d);
+      const right = Math.ceil((LEFT + box.x + Math.max(LEAST_OUTLINE, box.width) + 1) * scaled.a);
+      const bottom = Math.ceil((box.y + Math.max(LEAST_OUTLINE, box.height) + 1) * scaled.d);
+      on.rect(x, y, right - x, bottom - y);
+    }
+  }
+  on.clip();
+  on.setTransform(scaled);
 }
 
 /** Memory, holes, and what is not known, below the cells. */
@@ -98,20 +133,13 @@ function drawGround(on: CanvasRenderingContext2D, { model, layout, top, palette,
 }
 
 function drawCells(on: CanvasRenderingContext2D, scene: Scene): Uint8Array {
-  const { model, layout, top, table, cells } = scene;
+  const { model, layout, top, table, raster } = scene;
   const { first, count } = rowsInView(layout, top);
   if (count === 0) return new Uint8Array();
-  const { pixels, rowFlags } = raster(model, layout, first, count, table);
-  if (cells.width !== layout.columns || cells.height < count) {
-    cells.width = layout.columns;
-    cells.height = Math.max(cells.height, count);
-  }
-  const bitmap = cells.getContext('2d');
-  const bytes = new Uint8ClampedArray(pixels.buffer as ArrayBuffer);
-  bitmap?.putImageData(new ImageData(bytes, layout.columns, count), 0, 0);
+  const rowFlags = raster.draw(model, layout, first, count, table);
   on.imageSmoothingEnabled = false;
   const y = first * layout.cellHeight - top;
-  on.drawImage(cells, 0, 0, layout.columns, count, 0, y, layout.width, count * layout.cellHeight);
+  on.drawImage(raster.canvas, 0, 0, layout.columns, count, 0, y, layout.width, count * layout.cellHeight);
   return rowFlags;
 }
 
@@ -186,7 +214,8 @@ function drawSelection(on: CanvasRenderingContext2D, scene: Scene): void {
     on.strokeStyle = palette.text;
     on.lineWidth = 1;
     for (const box of boxesOf(layout, top, hover.start, hover.end)) {
-      on.strokeRect(box.x + 0.5, box.y + 0.5, Math.max(3, box.width) - 1, Math.max(3, box.height) - 1);
+      const [width, height] = [Math.max(LEAST_OUTLINE, box.width), Math.max(LEAST_OUTLINE, box.height)];
+      on.strokeRect(box.x + 0.5, box.y + 0.5, width - 1, height - 1);
     }
   }
   const runs = spot?.entry.resource.pages?.runs;
