@@ -39,7 +39,7 @@ const cache = new WeakMap<Sample, HeldMemory>();
 
 /**
  * Adds up the page runs of all buffers by node, zone, migratetype and size of the folio, in one sweep over the runs in the
- * order of their PFNs; kept for each sample. Takes `n log n` for `n` runs, and memory for runs, never for pages.
+ * order of their PFNs; kept for each sample. Takes time linear in runs, and memory for runs, never for pages.
  *
  * Folios lie at a multiple of their size (the buddy allocator and hugetlb both see to that), so the folio of a page is its
  * PFN rounded down. Where two buffers disagree about a page, which only a race can do, the run that starts first counts.
@@ -59,7 +59,7 @@ interface Group extends Omit<HeldPages, 'pages' | 'inFolios'> {
 }
 
 function sweep({ resources, host: { pageSize } }: Sample): HeldMemory {
-  const { pfns, counts, backings, groupOf, groups, order } = flatten(resources, pageSize);
+  const { pfns, counts, marks, groups, order } = flatten(resources, pageSize);
   let [entries, pages, inFolios, disconnected, notConnected] = [0, 0, 0, 0, 0];
   // How far the pages, folios, disconnected and not connected pages until here reach.
   let [covered, coveredFolio, coveredLost, coveredNot] = [0, 0, 0, 0];
@@ -68,7 +68,8 @@ function sweep({ resources, host: { pageSize } }: Sample): HeldMemory {
     const pfn = pfns[row] as number;
     const count = counts[row] as number;
     const end = pfn + count;
-    const group = groups[groupOf[row] as number] as Group;
+    const mark = marks[row] as number;
+    const group = groups[mark >>> BACKING_BITS] as Group;
     entries += count;
     if (end > covered) {
       const more = end - Math.max(pfn, covered);
@@ -84,7 +85,7 @@ function sweep({ resources, host: { pageSize } }: Sample): HeldMemory {
       group.inFolios += more;
       coveredFolio = folioEnd;
     }
-    const backing = backings[row];
+    const backing = mark & BACKING;
     if (backing === CONNECTED) continue;
     if (end > coveredNot) {
       notConnected += end - Math.max(pfn, coveredNot);
@@ -109,12 +110,15 @@ function sweep({ resources, host: { pageSize } }: Sample): HeldMemory {
   };
 }
 
+/** The lowest bits of a mark: a value of the column `backing`. The others number the run's group. */
+const BACKING_BITS = 2;
+const BACKING = 2 ** BACKING_BITS - 1;
+
 /** Runs of all buffers under one numbering, and their numbers by ascending PFN. */
 interface Flat {
   readonly pfns: Float64Array;
   readonly counts: Float64Array;
-  readonly backings: Uint8Array;
-  readonly groupOf: Uint16Array;
+  readonly marks: Uint32Array;
   readonly groups: readonly Group[];
   readonly order: Uint32Array;
 }
@@ -124,73 +128,142 @@ function flatten(resources: readonly SampledResource[], pageSize: number): Flat 
   const total = columns.reduce((sum, { length }) => sum + length, 0);
   const pfns = new Float64Array(total);
   const counts = new Float64Array(total);
-  const backings = new Uint8Array(total);
-  const groupOf = new Uint16Array(total);
+  const marks = new Uint32Array(total);
   const grouping = new Grouping(pageSize);
   let first = 0;
-  let largest = 0;
   for (const runs of columns) {
-    pfns.set(runs.pfn.subarray(0, runs.length), first);
-    counts.set(runs.count.subarray(0, runs.length), first);
-    backings.set(runs.backing.subarray(0, runs.length), first);
-    for (let i = 0; i < runs.length; i++) {
-      groupOf[first + i] = grouping.of(runs, i);
-      largest = Math.max(largest, runs.pfn[i] as number);
+    const { length, pfn, count } = runs;
+    // Mostly a few rows, for which a view of them would take longer.
+    for (let i = 0; i < length; i++) {
+      pfns[first + i] = pfn[i] as number;
+      counts[first + i] = count[i] as number;
     }
-    first += runs.length;
+    grouping.mark(runs, marks, first);
+    first += length;
   }
-  return { pfns, counts, backings, groupOf, groups: grouping.groups, order: ascending(pfns, largest) };
+  return { pfns, counts, marks, groups: grouping.groups, order: ascending(pfns) };
 }
 
-/** Numbers of the rows in the order of their PFN; rows of one PFN keep their order. */
-function ascending(pfns: Float64Array, largest: number): Uint32Array {
+const DIGIT_BITS = 11;
+const WORD_BITS = 32;
+
+/** Numbers of the rows in the order of their PFN; rows of one PFN keep their order. A radix sort: linear, and no row is compared. */
+function ascending(pfns: Float64Array): Uint32Array {
   const rows = pfns.length;
-  if ((largest + 1) * rows <= Number.MAX_SAFE_INTEGER) {
-    // One number for both sorts without a comparator, which is several times quicker.
-    const keys = new Float64Array(rows);
-    for (let row = 0; row < rows; row++) keys[row] = (pfns[row] as number) * rows + row;
-    keys.sort();
-    const order = new Uint32Array(rows);
-    for (let k = 0; k < rows; k++) order[k] = (keys[k] as number) % rows;
-    return order;
+  let order = new Uint32Array(rows);
+  let largest = pfns[0] ?? 0;
+  let sorted = true;
+  for (let row = 0; row < rows; row++) {
+    const pfn = pfns[row] as number;
+    order[row] = row;
+    if (row > 0 && pfn < (pfns[row - 1] as number)) sorted = false;
+    if (pfn > largest) largest = pfn;
   }
-  return Uint32Array.from(pfns, (_, row) => row).sort(
-    (a, b) => (pfns[a] as number) - (pfns[b] as number) || a - b,
-  );
+  if (sorted) return order;
+  let next = new Uint32Array(rows);
+  const words = new Uint32Array(rows);
+  for (let unit = 1; unit <= largest; unit *= 2 ** WORD_BITS) {
+    for (let row = 0; row < rows; row++) words[row] = Math.floor((pfns[row] as number) / unit);
+    for (let shift = 0; shift < WORD_BITS && unit * 2 ** shift <= largest; shift += DIGIT_BITS) {
+      if (sortByDigit(words, shift, order, next)) [order, next] = [next, order];
+    }
+  }
+  return order;
 }
+
+const places = new Uint32Array(2 ** DIGIT_BITS);
+
+/** Puts `order` into `out` by one digit, and changes nothing among rows that have it alike. `false`: all do, `out` is not filled. */
+function sortByDigit(words: Uint32Array, shift: number, order: Uint32Array, out: Uint32Array): boolean {
+  const rows = words.length;
+  const digits = places.length - 1;
+  places.fill(0);
+  for (let row = 0; row < rows; row++) {
+    const digit = ((words[row] as number) >>> shift) & digits;
+    places[digit] = (places[digit] as number) + 1;
+  }
+  if (places[((words[0] as number) >>> shift) & digits] === rows) return false;
+  let before = 0;
+  for (let digit = 0; digit <= digits; digit++) {
+    const here = places[digit] as number;
+    places[digit] = before;
+    before += here;
+  }
+  for (let k = 0; k < rows; k++) {
+    const row = order[k] as number;
+    const digit = ((words[row] as number) >>> shift) & digits;
+    const at = places[digit] as number;
+    places[digit] = at + 1;
+    out[at] = row;
+  }
+  return true;
+}
+
+/** Places for groups that were found; a power of two, more than there are groups by far. */
+const FOUND = 256;
 
 /** The groups that there are, by what their pages agree in. There are few: a machine has tens, not thousands. */
 class Grouping {
   readonly groups: Group[] = [];
   readonly #pageSize: number;
   readonly #byText = new Map<string, number>();
-  #runs: RunColumns | null = null;
-  #last = [Number.NaN, 0, 0, 0, 0];
+  /** Numbers of names, the same for all buffers; `null`, for none, is 0. */
+  readonly #names = new Map<string | null, number>([[null, 0]]);
+  /** Groups that were found last, each at a place that follows from what it is by: another one there is overwritten. */
+  readonly #found = new Float64Array(5 * FOUND).fill(Number.NaN);
 
   constructor(pageSize: number) {
     this.#pageSize = pageSize;
   }
 
-  /** Number of the group of run `i`. Neighbours mostly share one, so it is compared with the one before first. */
-  of(runs: RunColumns, i: number): number {
-    const node = runs.node[i] as number;
-    const zone = runs.zone[i] as number;
-    const migratetype = runs.migratetype[i] as number;
-    const folioBytes = runs.folioBytes[i] as number;
-    const last = this.#last;
-    if (
-      runs === this.#runs &&
-      node === last[0] &&
-      zone === last[1] &&
-      migratetype === last[2] &&
-      folioBytes === last[3]
-    ) {
-      return last[4] as number;
+  /** The mark of every run of a buffer, its group and its backing, into `marks` from `first` on. */
+  mark(runs: RunColumns, marks: Uint32Array, first: number): void {
+    const { length, node: nodes, zone: zones, migratetype: migratetypes, folioBytes: folios, backing } = runs;
+    const numbers = runs.names.map(name => this.#number(name));
+    const found = this.#found;
+    for (let i = 0; i < length; i++) {
+      const node = nodes[i] as number;
+      const zoneName = zones[i] as number;
+      const typeName = migratetypes[i] as number;
+      const zone = zoneName < 0 ? 0 : (numbers[zoneName] ?? 0);
+      const migratetype = typeName < 0 ? 0 : (numbers[typeName] ?? 0);
+      const folioBytes = folios[i] as number;
+      const mixed = node * 37 + zone * 11 + migratetype * 3 + (folioBytes >>> 12) * 5;
+      const at = 5 * ((mixed ^ (mixed >>> 8)) & (FOUND - 1));
+      if (
+        found[at] !== folioBytes ||
+        found[at + 1] !== node ||
+        found[at + 2] !== zone ||
+        found[at + 3] !== migratetype
+      ) {
+        found[at] = folioBytes;
+        found[at + 1] = node;
+        found[at + 2] = zone;
+        found[at + 3] = migratetype;
+        found[at + 4] = this.#groupOf(runs, i);
+      }
+      marks[first + i] =
+        ((found[at + 4] as number) << BACKING_BITS) | Math.min(backing[i] as number, BACKING);
     }
+  }
+
+  #number(name: string): number {
+    let number = this.#names.get(name);
+    if (number === undefined) {
+      number = this.#names.size;
+      this.#names.set(name, number);
+    }
+    return number;
+  }
+
+  /** Number of the group of run `i`. */
+  #groupOf(runs: RunColumns, i: number): number {
+    const node = runs.node[i] as number;
+    const folioBytes = runs.folioBytes[i] as number;
     const group = {
       node: node < 0 ? null : node,
-      zone: runs.names[zone] ?? null,
-      migratetype: runs.names[migratetype] ?? null,
+      zone: runs.names[runs.zone[i] as number] ?? null,
+      migratetype: runs.names[runs.migratetype[i] as number] ?? null,
       folioBytes,
     };
     const text = JSON.stringify(Object.values(group));
@@ -200,8 +273,6 @@ class Grouping {
       number = this.groups.push({ ...group, folioPages, pages: 0, inFolios: 0 }) - 1;
       this.#byText.set(text, number);
     }
-    this.#runs = runs;
-    this.#last = [node, zone, migratetype, folioBytes, number];
     return number;
   }
 }
