@@ -33,6 +33,14 @@ export class History {
   #version = $state(0);
   #shown = Number.NEGATIVE_INFINITY;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #later: (work: () => void) => void;
+  /** The sample that is not taken in yet: one at most. */
+  #waiting: readonly [sample: Sample, source: string, periodMs: number] | null = null;
+
+  /** @param later does work when there is time for it; live samples are taken in by it */
+  constructor(later: (work: () => void) => void = work => work()) {
+    this.#later = later;
+  }
 
   get series(): Series {
     void this.#version;
@@ -64,11 +72,28 @@ export class History {
 
   /**
    * Takes in a sample that is shown. One that is not newer than the last was seen before (a recording that was wound back) and
-   * changes nothing. Another process or source begins anew.
+   * changes nothing. Another process or source begins anew. A live sample waits until it was drawn, or until the next one comes:
+   * each is taken in, in order, and no more than one waits.
    * @param source `live`, or the name of a recording
    * @param periodMs time between two samples, as it should be
    */
   observe(sample: Sample, source: string, periodMs: number): void {
+    this.#takeWaiting();
+    if (source !== 'live') {
+      this.#take(sample, source, periodMs);
+      return;
+    }
+    this.#waiting = [sample, source, periodMs];
+    this.#later(() => this.#takeWaiting());
+  }
+
+  #takeWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting !== null) this.#take(...waiting);
+  }
+
+  #take(sample: Sample, source: string, periodMs: number): void {
     const { target, takenAt } = sample;
     const of = `${source} ${target.pid} ${target.startTime}`;
     const time = Date.parse(takenAt);

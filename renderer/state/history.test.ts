@@ -78,6 +78,22 @@ test('another process, another source and a clock that was set back begin anew; 
   expect([live.samples, live.end]).toEqual([1, START + 50000]);
 });
 
+test('a live sample waits, one at most, and none is left out or taken twice', () => {
+  const waiting: (() => void)[] = [];
+  const history = new History(work => waiting.push(work));
+  history.observe(at(0), 'live', 1000);
+  expect(history.samples).toBe(0);
+  history.observe(at(1), 'live', 1000);
+  expect([history.samples, history.end]).toEqual([1, START]);
+  for (const work of waiting.splice(0)) work();
+  expect([history.samples, history.end]).toEqual([2, START + 1000]);
+  history.observe(at(2), 'live', 1000);
+  history.observe(at(5), 'recording 1', 1000);
+  history.observe(at(6), 'recording 1', 1000);
+  for (const work of waiting.splice(0)) work();
+  expect([history.samples, history.start, history.end]).toEqual([2, START + 5000, START + 6000]);
+});
+
 test('any number of gaps is kept within bounds, and none is lost', () => {
   const history = fed(...Array.from({ length: 2400 }, (_, i) => at(i + Math.floor(i / 4) * 5)));
   expect(history.gaps.length).toBeLessThanOrEqual(512);
