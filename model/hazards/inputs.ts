@@ -50,6 +50,32 @@ export const FACTS = {
     sources: ['maps'],
     recheck: ofProcess('maps'),
   },
+  'ram-holes': {
+    words: 'bytes of the memfds that are there',
+    sources: ['memfds', 'maps'],
+    // Blocks of 512 bytes (stat.st_blocks).
+    recheck: ({ pid }) => `sudo find /proc/${pid}/fd -lname '/memfd:*' -exec stat -L -c '%n %s %b' {} +`,
+  },
+  gigantic: {
+    words: 'places of the 1 GiB pages',
+    sources: ['gigantic-pages', 'zoneinfo'],
+    recheck: snapshot,
+  },
+  'hugetlb-pools': {
+    words: 'hugetlb pools',
+    sources: ['hugepages', 'zoneinfo'],
+    recheck: () => `grep -r . /sys/kernel/mm/hugepages`,
+  },
+  'hugetlb-cgroup': {
+    words: 'hugetlb counters of its cgroup',
+    sources: ['hugetlb-cgroup'],
+    recheck: ({ pid }) => `grep . /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/${pid}/cgroup)/hugetlb.*`,
+  },
+  era: {
+    words: 'way in which udmabuf holds pages',
+    sources: ['btf'],
+    recheck: () => 'pinscope sources',
+  },
   // A rule with this need cannot be checked on one sample alone.
   past: { words: 'earlier samples', sources: [], recheck: record },
 } as const satisfies Record<string, Fact>;
