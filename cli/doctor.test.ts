@@ -25,7 +25,7 @@ const dir = mkdtempSync(join(tmpdir(), 'pinscope-doctor-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 beforeAll(() => {
   spawnSync(process.execPath, [join(root, 'build/setup.mjs')]);
-});
+}, 120_000);
 
 const run = (...args: readonly string[]) =>
   spawnSync(process.execPath, [program, 'doctor', ...args], { encoding: 'utf8', cwd: root });
