@@ -8,7 +8,7 @@ export interface CommandDefinition {
   readonly key: string | null;
   /** A character that does the same where nothing is being typed. */
   readonly character?: string;
-  readonly menu: 'File' | 'Edit' | 'View' | 'Go' | 'Map' | 'Capture' | 'Help';
+  readonly menu: 'File' | 'Edit' | 'View' | 'Go' | 'Map' | 'Findings' | 'Capture' | 'Help';
   /** Done by the shell with a role of Electron's own menu. */
   readonly role?: 'quit' | 'close' | 'zoomIn' | 'zoomOut' | 'resetZoom' | 'togglefullscreen';
 }
@@ -62,6 +62,11 @@ export const COMMANDS = {
   'map.colourFolio': { title: 'Colour the map by folio size', key: null, menu: 'Map' },
   'map.colourAge': { title: 'Colour the map by age', key: null, menu: 'Map' },
   'map.colourBacking': { title: 'Colour the map by backing', key: null, menu: 'Map' },
+  'finding.next': { title: 'Next finding', key: 'F8', menu: 'Findings' },
+  'finding.previous': { title: 'Previous finding', key: 'Shift+F8', menu: 'Findings' },
+  'finding.show': { title: 'Show what the finding is about', key: 'CmdOrCtrl+Enter', menu: 'Findings' },
+  'finding.copyRecheck': { title: 'Copy the recheck lines', key: 'CmdOrCtrl+Alt+R', menu: 'Findings' },
+  'finding.mute': { title: 'Mute or unmute the rule', key: 'CmdOrCtrl+M', menu: 'Findings' },
   'capture.pause': { title: 'Pause or continue', key: 'CmdOrCtrl+P', menu: 'Capture' },
   'file.record': { title: 'Record or stop recording', key: 'CmdOrCtrl+E', menu: 'Capture' },
   'replay.play': { title: 'Play or pause the recording', key: null, menu: 'Capture' },

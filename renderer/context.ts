@@ -2,7 +2,9 @@ import { createContext } from 'svelte';
 import type { CommandId } from '../model/commands.ts';
 import type { Shell } from './shell.ts';
 import type { Filter } from './state/filter.svelte.ts';
+import type { Findings } from './state/findings.svelte.ts';
 import type { History } from './state/history.svelte.ts';
+import type { Mutes } from './state/mutes.svelte.ts';
 import type { Navigation } from './state/navigation.svelte.ts';
 import type { PageMapState } from './state/page-map.svelte.ts';
 import type { Prefs } from './state/prefs.svelte.ts';
@@ -24,6 +26,8 @@ export interface App {
   readonly recordings: Recordings;
   readonly filter: Filter;
   readonly tables: Tables;
+  readonly mutes: Mutes;
+  readonly findings: Findings;
   /** Runs a command of model/commands.ts. */
   readonly run: (id: CommandId) => void;
   /** What opened the page; `null`: nothing did, so commands with a role of Electron's are nobody's. */

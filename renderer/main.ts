@@ -6,7 +6,9 @@ import { findShell } from './shell.ts';
 import { afterPaint } from './state/after-paint.ts';
 import { Clock } from './state/clock.svelte.ts';
 import { Filter } from './state/filter.svelte.ts';
+import { Findings } from './state/findings.svelte.ts';
 import { History } from './state/history.svelte.ts';
+import { Mutes } from './state/mutes.svelte.ts';
 import { Navigation } from './state/navigation.svelte.ts';
 import { Prefs, type PrefsStore } from './state/prefs.svelte.ts';
 import { Privilege } from './state/privilege.svelte.ts';
@@ -43,6 +45,8 @@ const history = new History(afterPaint);
 session.onSample((sample, source, periodMs) => history.observe(sample, source, periodMs));
 const filter = new Filter();
 const tables = new Tables(filter, text => navigator.clipboard.writeText(text));
+const mutes = new Mutes();
+const findings = new Findings(mutes);
 
 const target = document.getElementById('app');
 if (target === null) throw new Error('index.html has no element #app');
@@ -58,5 +62,7 @@ const props = {
   history,
   filter,
   tables,
+  mutes,
+  findings,
 };
 mount(App, { target, props });

@@ -49,6 +49,12 @@ export function whyNot(
       return recordings.possible ? null : 'There is no sampler that could record.';
     case 'filter.clear':
       return filter.text === '' ? 'There is no filter.' : null;
+    case 'finding.next':
+    case 'finding.previous':
+    case 'finding.show':
+    case 'finding.copyRecheck':
+    case 'finding.mute':
+      return sample !== null && sample.findings.length > 0 ? null : 'No rule has found anything.';
     case 'go.runs':
       return sample !== null && sample.resources.length > 0 ? null : 'There is no dma-buf.';
     default:

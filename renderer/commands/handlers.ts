@@ -1,12 +1,16 @@
 import { COMMANDS, type CommandId } from '../../model/commands.ts';
 import type { Filter } from '../state/filter.svelte.ts';
+import type { Findings } from '../state/findings.svelte.ts';
+import type { Mutes } from '../state/mutes.svelte.ts';
 import type { Navigation } from '../state/navigation.svelte.ts';
 import type { PageMapState } from '../state/page-map.svelte.ts';
 import type { Prefs } from '../state/prefs.svelte.ts';
 import type { Privilege } from '../state/privilege.svelte.ts';
 import type { Recordings } from '../state/recordings.svelte.ts';
+import type { Selection } from '../state/selection.svelte.ts';
 import type { Session } from '../state/session.svelte.ts';
 import type { Tables } from '../state/tables.svelte.ts';
+import { findingHandlers } from './finding-handlers.ts';
 import { commandOf, type PageCommandId } from './keys.ts';
 import { mapHandlers } from './map-handlers.ts';
 
@@ -19,6 +23,9 @@ export interface CommandStates {
   readonly recordings: Recordings;
   readonly filter: Filter;
   readonly tables: Tables;
+  readonly selection: Selection;
+  readonly mutes: Mutes;
+  readonly findings: Findings;
   /** Saves a picture of the view, and says where. */
   readonly savePicture: () => void;
 }
@@ -63,6 +70,7 @@ export function commandHandlers(states: CommandStates): Record<PageCommandId, ()
     'go.timeline': () => void navigation.go('timeline'),
     'go.sources': () => void navigation.go('sources'),
     ...mapHandlers(navigation, pageMap),
+    ...findingHandlers(states),
     'capture.pause': () => session.togglePaused(),
     'capture.refresh': () => session.refreshProcesses(),
     'capture.grant': () => {

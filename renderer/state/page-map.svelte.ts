@@ -1,4 +1,4 @@
-import { type ColourMode, FLAG } from '../../model/map/classes.ts';
+import { type ColourMode, classify, FLAG } from '../../model/map/classes.ts';
 import { stretchesOf } from '../../model/map/held.ts';
 import { PageMapModel } from '../../model/map/page-map.ts';
 import type { SpaceKind } from '../../model/map/space.ts';
@@ -110,6 +110,14 @@ export class PageMapState {
     const others = (this.#model?.classes.classes ?? []).map(one => one.key).filter(one => one !== key);
     const isAlone = !this.hidden.has(key) && others.every(one => this.hidden.has(one));
     this.#hidden = { ...this.#hidden, [this.#mode]: isAlone ? NONE : new Set(others) };
+  }
+
+  /** Colours by `mode`, with only these classes of it on; all where none of them is in the sample. */
+  showOnly(sample: Sample, mode: ColourMode, keys: readonly string[]): void {
+    const all = classify(sample, mode).classes.map(({ key }) => key);
+    const others = all.filter(key => !keys.includes(key));
+    this.#mode = mode;
+    this.#hidden = { ...this.#hidden, [mode]: others.length < all.length ? new Set(others) : NONE };
   }
 
   showAllClasses(): void {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Finding } from '../../model/snapshot.ts';
-import { byRule, keyed, worstByResource, worstOf } from './findings.ts';
+import { byReason, bySeverity, keyed, mutedText, worstByResource, worstOf } from './findings.ts';
 
 const finding = (resource: number | null, severity: Finding['severity'], rule = 'r'): Finding => ({
   rule,
@@ -44,15 +44,40 @@ test('a finding has one name in every sample, and no two share one', () => {
   expect(keyed(sample.slice(2)).map(({ key }) => key)).toEqual(keys.slice(2));
 });
 
-test('rules come worst first, and so do the findings of a rule', () => {
-  const groups = byRule([
+test('findings come by severity and rule, and a rule with two severities stands in both', () => {
+  const groups = bySeverity([
     finding(1, 'info', 'mild'),
     finding(2, 'warning', 'bad'),
     finding(3, 'error', 'bad'),
     finding(4, 'warning', 'mild'),
+    finding(5, 'error', 'bad'),
   ]);
-  expect(groups.map(({ rule, findings }) => [rule, findings.map(one => one.finding.resource)])).toEqual([
-    ['bad', [3, 2]],
-    ['mild', [4, 1]],
+  expect(
+    groups.map(({ rule, severity, findings }) => [severity, rule, findings.map(one => one.finding.resource)]),
+  ).toEqual([
+    ['error', 'bad', [3, 5]],
+    ['warning', 'bad', [2]],
+    ['warning', 'mild', [4]],
+    ['info', 'mild', [1]],
   ]);
+  expect(bySeverity([])).toEqual([]);
+});
+
+test('rules with one reason stand together, and another right that is missing is another reason', () => {
+  expect(
+    byReason([
+      { rule: 'a', because: 'x was not read', grant: 'root' },
+      { rule: 'b', because: 'y was not read' },
+      { rule: 'c', because: 'x was not read', grant: 'root' },
+      { rule: 'd', because: 'x was not read' },
+    ]),
+  ).toEqual([
+    { because: 'x was not read', rules: ['a', 'c'], grant: 'root' },
+    { because: 'y was not read', rules: ['b'], grant: null },
+    { because: 'x was not read', rules: ['d'], grant: null },
+  ]);
+});
+
+test('a count says what of it is muted', () => {
+  expect([mutedText(2, 2), mutedText(2, 1), mutedText(2, 0)]).toEqual(['', ' (1 muted)', ' (2 muted)']);
 });

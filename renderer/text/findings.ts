@@ -1,4 +1,4 @@
-import type { Finding } from '../../model/snapshot.ts';
+import type { Finding, NotChecked } from '../../model/snapshot.ts';
 
 export type Severity = Finding['severity'];
 
@@ -42,27 +42,49 @@ export function keyed(findings: readonly Finding[]): KeyedFinding[] {
   });
 }
 
+/** Findings of one rule and severity: a rule may find both what is wrong now and what is good to know. */
 export interface RuleFindings {
   readonly rule: string;
+  readonly severity: Severity;
   readonly findings: readonly KeyedFinding[];
 }
 
-/** By rule, worst first; rules that are equally bad, and findings of a rule, keep their order. */
-export function byRule(findings: readonly Finding[]): RuleFindings[] {
-  const rules = new Map<string, KeyedFinding[]>();
-  for (const one of keyed(findings)) {
-    const before = rules.get(one.finding.rule);
-    if (before === undefined) rules.set(one.finding.rule, [one]);
-    else before.push(one);
-  }
-  const rank = ({ findings: of }: RuleFindings) =>
-    severityRank(worstOf(of.map(({ finding }) => finding)) ?? undefined);
-  return [...rules]
-    .map(
-      ([rule, of]): RuleFindings => ({
-        rule,
-        findings: of.sort((a, b) => severityRank(b.finding.severity) - severityRank(a.finding.severity)),
-      }),
-    )
-    .sort((a, b) => rank(b) - rank(a));
+const SEVERITIES = ['error', 'warning', 'info'] as const;
+
+/** By severity, worst first, then by rule; rules, and findings of a rule, keep their order. */
+export function bySeverity(findings: readonly Finding[]): RuleFindings[] {
+  const all = keyed(findings);
+  return SEVERITIES.flatMap(severity => {
+    const rules = new Map<string, KeyedFinding[]>();
+    for (const one of all) {
+      if (one.finding.severity !== severity) continue;
+      const before = rules.get(one.finding.rule);
+      if (before === undefined) rules.set(one.finding.rule, [one]);
+      else before.push(one);
+    }
+    return [...rules].map(([rule, of]): RuleFindings => ({ rule, severity, findings: of }));
+  });
 }
+
+/** Rules that could not look at everything for one reason. */
+export interface Unchecked {
+  readonly because: string;
+  readonly rules: readonly string[];
+  /** What would let them run; `null`: no right would. */
+  readonly grant: string | null;
+}
+
+/** The rules that were not checked, those with one reason together, in the order of their first. */
+export function byReason(notChecked: readonly NotChecked[]): Unchecked[] {
+  const reasons = new Map<string, Unchecked>();
+  for (const { rule, because, grant = null } of notChecked) {
+    const name = `${because}\n${grant ?? ''}`;
+    const before = reasons.get(name);
+    reasons.set(name, { because, grant, rules: [...(before?.rules ?? []), rule] });
+  }
+  return [...reasons.values()];
+}
+
+/** ` (1 muted)`: goes after a count of all findings, so that a muted one is told apart and never missing. */
+export const mutedText = (all: number, heard: number): string =>
+  all > heard ? ` (${all - heard} muted)` : '';

@@ -4,7 +4,7 @@ import type { Sample, SampledResource } from '../../model/run-columns.ts';
 import type { Finding, HostState, SourceState, Target } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import type { Tone } from '../tables/column.ts';
-import { severityRank } from './findings.ts';
+import { mutedText, severityRank } from './findings.ts';
 import { deniedMaps, noResources } from './resource.ts';
 import { sentence } from './sentence.ts';
 
@@ -39,17 +39,30 @@ export function severityCounts(findings: readonly Finding[]): string {
 
 const HINT = 'Rules look for what is known to break; that none fires does not make anything safe.';
 
-/** What the sample says about the process, worst first. Nothing found is told apart from nothing looked at. */
-export function headline({ findings, notChecked, resources, sources }: Sample): Headline {
-  const [worst] = worstFirst(findings);
+/**
+ * What the sample says about the process, worst first. Nothing found is told apart from nothing looked at, and from nothing heard.
+ * @param heard the findings whose rules are not muted; all are counted
+ */
+export function headline(
+  { findings, notChecked, resources, sources }: Sample,
+  heard: readonly Finding[] = findings,
+): Headline {
+  const [worst] = worstFirst(heard);
+  const counts = severityCounts(findings) + mutedText(findings.length, heard.length);
   const open =
     notChecked.length === 0
       ? ''
       : `${plural(notChecked.length, 'rule')} could not look at everything; below is why.`;
   if (worst !== undefined) {
     const rest =
-      findings.length > 1 ? `${severityCounts(findings)}. The worst: ` : `${severityCounts(findings)}: `;
+      findings.length > 1
+        ? `${counts}. The worst${heard.length < findings.length ? ' that is heard' : ''}: `
+        : `${counts}: `;
     return { severity: worst.severity, text: `${rest}${findingText(worst)}.`, detail: open };
+  }
+  if (findings.length > 0) {
+    const hidden = 'Every rule that fires is muted until this window ends; Findings lists them.';
+    return { severity: null, text: `${counts}.`, detail: [hidden, open].join(' ').trim() };
   }
   const denied = deniedMaps(sources) !== null;
   if (resources.length === 0) {

@@ -7,6 +7,7 @@ import {
 } from '../../model/run-columns.ts';
 import type { Snapshot, SourceState } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
+import { mutedText } from './findings.ts';
 import { sentence } from './sentence.ts';
 
 /** Where pages lie, and how many of them. */
@@ -146,13 +147,19 @@ export function noResources(sources: Snapshot['sources']): string {
     : 'This process holds no dma-buf now.';
 }
 
-/** How many there are, for a tab: what was not looked at is not counted as none. */
-export function countTexts({
-  resources,
-  findings,
-  notChecked,
-  sources,
-}: Pick<Sample, 'resources' | 'findings' | 'notChecked' | 'sources'>): {
+/**
+ * How many there are, for a tab: what was not looked at is not counted as none, what is muted is told apart.
+ * @param heard findings whose rules are not muted
+ */
+export function countTexts(
+  {
+    resources,
+    findings,
+    notChecked,
+    sources,
+  }: Pick<Sample, 'resources' | 'findings' | 'notChecked' | 'sources'>,
+  heard = findings.length,
+): {
   resources: string;
   findings: string;
 } {
@@ -161,6 +168,6 @@ export function countTexts({
     findings:
       findings.length === 0 && notChecked.length > 0
         ? `0, ${notChecked.length} not checked`
-        : String(findings.length),
+        : String(findings.length) + mutedText(findings.length, heard),
   };
 }
