@@ -1,3 +1,4 @@
+import { tick } from 'svelte';
 import { plural } from '../../model/format.ts';
 import type { Sample } from '../../model/run-columns.ts';
 import type { Finding } from '../../model/snapshot.ts';
@@ -48,12 +49,25 @@ export function findingHandlers(states: FindingStates): Record<FindingCommandId,
       else void tables.copyText(lines.join('\n'), `${plural(lines.length, 'line')} copied`);
     }),
     'finding.mute': () => {
-      const rule = session.sample === null ? null : (findings.explained(session.sample)?.rule ?? null);
-      if (rule === null) return tables.say('No rule is chosen.', 'warning');
+      const explained = session.sample === null ? null : findings.explained(session.sample);
+      if (explained === null) return tables.say('No rule is chosen.', 'warning');
+      const { rule, finding } = explained;
+      // Also where it was explained unasked: the same key is to undo it.
+      if (finding !== null) findings.choose(finding);
       const muted = mutes.toggle(rule);
+      void keepKeyboard(navigation);
       tables.say(muted ? `${rule} is muted until this window ends.` : `${rule} is heard again.`, 'ok');
     },
   };
+}
+
+/** The list goes with its last finding: what had the keyboard there has it in the same view. */
+async function keepKeyboard(navigation: Navigation): Promise<void> {
+  await tick();
+  // Chromium takes the keyboard from what is gone with the next frame.
+  await new Promise(requestAnimationFrame);
+  if (navigation.view === 'findings' && document.activeElement === document.body)
+    await navigation.go('findings');
 }
 
 /** Goes to what a finding is about, and leaves only that in sight where filter and map can. Says what it changed. */

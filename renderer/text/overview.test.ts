@@ -41,6 +41,19 @@ test('the headline is the worst finding, with how many there are', () => {
   expect(severityCounts([...many, finding('warning', null, 'd')])).toBe('2 errors, 1 warning and 1 note');
 });
 
+test('a muted finding is counted and named as such; where all are muted, nothing is said to be found or not', () => {
+  const findings = [finding('error', 3, 'b'), finding('warning', 7, 'a')];
+  const sample = sampleOf({ findings });
+  expect(headline(sample, findings.slice(1))).toEqual({
+    severity: 'warning',
+    text: '1 error and 1 warning (1 muted). The worst that is heard: dma-buf 7: a.',
+    detail: '',
+  });
+  const none = headline(sample, []);
+  expect([none.severity, none.text]).toEqual([null, '1 error and 1 warning (2 muted).']);
+  expect(none.detail).toMatch(/Every rule that fires is muted/);
+});
+
 test('nothing found is never called safe, and nothing read is never called nothing found', () => {
   const denied = [someSource('maps', { state: 'denied' })];
   const texts = [

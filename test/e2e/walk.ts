@@ -114,6 +114,32 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
     ),
   );
 
+  // The finding is explained, its line copied, its rule muted and heard again; its pages are what the map is left with.
+  await page.keyboard.press('F8');
+  const explained = page.getByRole('region', { name: 'Explanation of disconnected' });
+  await explained.getByText('24 of 2025 pages no longer the guest’s').waitFor();
+  await explained
+    .getByRole('table', { name: 'Inputs of the rule' })
+    .getByRole('row', { name: /^pages kernel-memory ok \d\d:\d\d:\d\d/ })
+    .waitFor();
+  await page.keyboard.press('Control+Alt+r');
+  await vi.waitFor(async () =>
+    expect(await clipboard()).toMatch(/^sudo pinscope .*"backing":"disconnected"'$/),
+  );
+  const counts = page.getByRole('contentinfo').getByRole('button');
+  await page.keyboard.press('Control+m');
+  await page.getByRole('region', { name: 'Muted rules' }).getByText('hides 1 finding').waitFor();
+  expect(await counts.first().textContent()).toContain('1 error (1 muted)');
+  await page.keyboard.press('Control+m');
+  await page.getByRole('region', { name: 'Muted rules' }).waitFor({ state: 'detached' });
+  expect(await counts.first().textContent()).not.toContain('muted');
+  await page.keyboard.press('Control+Enter');
+  await page.getByRole('application', { name: 'Page map' }).waitFor();
+  const classes = page.getByRole('group', { name: 'Legend' });
+  expect(await classes.getByRole('button', { name: /^disconnected/, pressed: true }).count()).toBe(1);
+  expect(await classes.getByRole('button', { pressed: true }).count()).toBe(1);
+  await facts.getByText('disconnected').first().waitFor();
+
   // Palette, to the filter's end and another theme.
   await page.keyboard.press('Control+k');
   await page
