@@ -32,6 +32,8 @@ export interface App {
   readonly run: (id: CommandId) => void;
   /** What opened the page; `null`: nothing did, so commands with a role of Electron's are nobody's. */
   readonly shell: Shell['kind'] | null;
+  /** A shell line as this program is called here (`recheckAs`). */
+  readonly asTyped: (line: string) => string;
   /** The shell's one line about its runtime, if it has one. */
   readonly runtimeNotice: () => string | null;
 }

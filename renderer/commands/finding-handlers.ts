@@ -24,11 +24,12 @@ export interface FindingStates {
   readonly tables: Pick<Tables, 'say' | 'copyText'>;
   readonly mutes: Mutes;
   readonly findings: Findings;
+  readonly asTyped: (line: string) => string;
 }
 
 /** What the commands about the finding that is looked at do. They work from any view. */
 export function findingHandlers(states: FindingStates): Record<FindingCommandId, () => void> {
-  const { session, navigation, tables, mutes, findings } = states;
+  const { session, navigation, tables, mutes, findings, asTyped } = states;
   const step = (by: 1 | -1) => () => {
     if (session.sample !== null) findings.step(session.sample, by);
     void navigation.go('findings');
@@ -44,7 +45,7 @@ export function findingHandlers(states: FindingStates): Record<FindingCommandId,
     'finding.previous': step(-1),
     'finding.show': withFinding((finding, sample) => showFinding(finding, sample, states)),
     'finding.copyRecheck': withFinding(finding => {
-      const lines = [...new Set(finding.evidence.map(({ recheck }) => recheck))];
+      const lines = [...new Set(finding.evidence.map(({ recheck }) => asTyped(recheck)))];
       if (lines.length === 0) tables.say('This finding has no line that shows it again.', 'warning');
       else void tables.copyText(lines.join('\n'), `${plural(lines.length, 'line')} copied`);
     }),
@@ -74,7 +75,13 @@ async function keepKeyboard(navigation: Navigation): Promise<void> {
 export function showFinding(
   finding: Finding,
   sample: Sample,
-  { selection, filter, navigation, pageMap, tables }: Omit<FindingStates, 'session' | 'mutes' | 'findings'>,
+  {
+    selection,
+    filter,
+    navigation,
+    pageMap,
+    tables,
+  }: Omit<FindingStates, 'session' | 'mutes' | 'findings' | 'asTyped'>,
 ): void {
   const place = placeOf(finding, sample);
   switch (place.kind) {

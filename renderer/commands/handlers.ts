@@ -26,6 +26,8 @@ export interface CommandStates {
   readonly selection: Selection;
   readonly mutes: Mutes;
   readonly findings: Findings;
+  /** A shell line as this program is called here. */
+  readonly asTyped: (line: string) => string;
   /** Saves a picture of the view, and says where. */
   readonly savePicture: () => void;
 }
