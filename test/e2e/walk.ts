@@ -86,7 +86,7 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
   await page.keyboard.press('Alt+2');
   await page.keyboard.press('Home');
   const detail = page.getByRole('region', { name: /^Detail of dma-buf \d+$/ });
-  await detail.getByText('24 disconnected').waitFor();
+  await detail.getByText('24 pages disconnected').waitFor();
   const inode = /\d+$/.exec((await detail.getAttribute('aria-label')) ?? '')?.[0] ?? '';
 
   // The page map finds the wrong page; Host memory has its block; the runs have its run.
