@@ -27,6 +27,7 @@ export function explainedText({ rule, inputs, of }: Explained, colours: Colours)
 function inputLines({ words, sources, recheck }: Input, ofProcess: boolean, colours: Colours): string[] {
   return [
     `  ${words}`,
+    ...(sources.length === 0 ? ['    no file tells it'] : []),
     ...sources.flatMap(source => sourceLines(source, ofProcess, colours)),
     ...(ofProcess ? shellLines(recheck, '      ').map(colours.dim) : []),
   ];

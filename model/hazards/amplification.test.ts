@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { someResource, someRun, someSnapshot, someSource } from '../../test/snapshots.ts';
 import { fromSnapshot } from '../run-columns.ts';
 import type { Backing, Resource } from '../snapshot.ts';
+import { amplificationRules } from './amplification.ts';
 import { evaluate } from './index.ts';
 
 const sources = ['maps', 'kernel-memory', 'zoneinfo', 'memory-blocks', 'pagetypeinfo', 'pagemap'].map(name =>
@@ -16,7 +17,8 @@ function held(pages: number, folios: number, folioBytes: number, backing: Backin
     pages: one.pages && { ...one.pages, count: pages, folios, folioBytes: folios * folioBytes, runs },
   };
 }
-const judge = (...resources: Resource[]) => evaluate(fromSnapshot(someSnapshot({ sources, resources })));
+const judge = (...resources: Resource[]) =>
+  evaluate(fromSnapshot(someSnapshot({ sources, resources })), null, amplificationRules);
 const found = (...resources: Resource[]) =>
   judge(...resources).findings.filter(({ rule }) => rule === 'amplification');
 

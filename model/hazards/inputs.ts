@@ -76,6 +76,49 @@ export const FACTS = {
     sources: ['btf'],
     recheck: () => 'pinscope sources',
   },
+  devices: {
+    words: 'devices of the command line',
+    sources: ['cmdline'],
+    recheck: ({ pid }) => `tr '\\0' '\\n' < /proc/${pid}/cmdline`,
+  },
+  attachments: {
+    words: 'attached devices',
+    sources: ['kernel-memory', 'bufinfo'],
+    recheck: () => 'sudo cat /sys/kernel/debug/dma_buf/bufinfo',
+  },
+  buffers: {
+    words: 'buffers of the process',
+    sources: ['maps', 'holders'],
+    recheck: ({ pid }) => `sudo ls -l /proc/${pid}/fd | grep /dmabuf:`,
+  },
+  'open-devices': {
+    words: 'open devices',
+    sources: ['open-devices'],
+    recheck: ({ pid }) => `sudo ls -l /proc/${pid}/fd | grep -E '/dev/(udmabuf|vfio|iommu|vhost)'`,
+  },
+  holders: {
+    words: 'holders of each buffer',
+    sources: ['holders'],
+    recheck: snapshot,
+  },
+  created: {
+    words: 'time at which each buffer was made',
+    sources: ['holders', 'kernel-memory'],
+    recheck: ({ pid }) => `sudo find /proc/${pid}/fd -lname '/dmabuf:*' -exec stat -L -c '%n %z' {} +`,
+  },
+  // No source tells yet which resource is on a screen.
+  scanout: { words: 'scanout of each buffer', sources: [], recheck: snapshot },
+  memlock: {
+    words: 'limit of locked memory, and what is counted against it',
+    sources: ['limits', 'status'],
+    recheck: ({ pid }) =>
+      `grep 'locked memory' /proc/${pid}/limits; grep -E 'VmLck|VmPin' /proc/${pid}/status`,
+  },
+  'memory-blocks': {
+    words: 'memory blocks',
+    sources: ['memory-blocks'],
+    recheck: () => 'grep . /sys/devices/system/memory/memory*/{state,valid_zones}',
+  },
   // A rule with this need cannot be checked on one sample alone.
   past: { words: 'earlier samples', sources: [], recheck: record },
 } as const satisfies Record<string, Fact>;

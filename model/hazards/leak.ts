@@ -58,7 +58,7 @@ export const leakRules: readonly Rule[] = [
     id: 'leak',
     severity: 'warning',
     fires: `Buffers, or bytes of them, grow from sample to sample: at least doubled over ${formatSpan(LEAK_MS)} or more, in every quarter of the time, never fewer.`,
-    needs: ['dma-bufs', 'past'],
+    needs: ['buffers', 'past'],
     check: (sample, past) => {
       const whole = unlisted(sample);
       if (whole !== null) return { found: [], because: [whole] };

@@ -227,14 +227,14 @@ export const pinningRules: readonly Rule[] = [
     severity: 'warning',
     fires:
       'udmabuf holds guest pages where a long-term pin of the same process (vfio, iommufd, vdpa) cannot move them; told as fine where both get on.',
-    needs: ['open-devices', 'devices', 'udmabuf-era', 'pages', 'zone', 'migratetype'],
+    needs: ['open-devices', 'devices', 'era', 'pages', 'zone', 'migratetype'],
     check: pairing,
   },
   {
     id: 'memlock-bypass',
     severity: 'info',
     fires: 'udmabufs hold more than RLIMIT_MEMLOCK allows while VmPin and VmLck are 0.',
-    needs: ['dma-bufs', 'limits', 'status'],
+    needs: ['buffers', 'memlock'],
     check: pastLimit,
   },
 ];
