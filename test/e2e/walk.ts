@@ -124,7 +124,7 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
     .waitFor();
   await page.keyboard.press('Control+Alt+r');
   await vi.waitFor(async () =>
-    expect(await clipboard()).toMatch(/^sudo pinscope .*"backing":"disconnected"'$/),
+    expect(await clipboard()).toMatch(/^sudo .*pinscope\S* snapshot --pid .*"backing":"disconnected"'$/),
   );
   const counts = page.getByRole('contentinfo').getByRole('button');
   await page.keyboard.press('Control+m');
@@ -139,6 +139,8 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
   expect(await classes.getByRole('button', { name: /^disconnected/, pressed: true }).count()).toBe(1);
   expect(await classes.getByRole('button', { pressed: true }).count()).toBe(1);
   await facts.getByText('disconnected').first().waitFor();
+  await go(page, 'Resources');
+  expect(await rows()).toBe(1);
 
   // Palette, to the filter's end and another theme.
   await page.keyboard.press('Control+k');
