@@ -97,6 +97,10 @@ export function showFinding(
       selection.select(place.inode);
       void navigation.go(place.view);
       return;
+    case 'block':
+      if (place.block !== null) selection.selectBlock(place.block);
+      void navigation.go('host').then(() => showSection(place.section));
+      return;
     case 'view':
       void navigation.go(place.view).then(() => {
         if (place.section !== null) showSection(place.section);

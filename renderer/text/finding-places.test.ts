@@ -87,6 +87,24 @@ test('without its pages a finding leads to its buffer, and without a buffer to a
   expect(placeWords(placeOf(finding('private-ram', null), unread))).toBe('Show Guest memory');
 });
 
+test('held memory blocks lead to the first one that only buffers keep', () => {
+  const block = (number: number, zone: string) => ({
+    block: number,
+    startPfn: number * 0x8000,
+    node: 0,
+    validZones: [zone],
+    state: 'online',
+    pinnedPages: 1,
+    heldBy: [7],
+  });
+  const place = (blocks: ReturnType<typeof block>[]) =>
+    placeOf(finding('block-held', 7), sampleWith({}, { host: { memoryBlocks: blocks } }));
+  const section = 'Memory blocks';
+  expect(place([block(3, 'Normal'), block(40, 'Movable')])).toEqual({ kind: 'block', block: 40, section });
+  expect(placeWords(place([block(40, 'Movable')]))).toBe('Show memory block 40');
+  expect(place([block(3, 'Normal')])).toEqual({ kind: 'block', block: null, section });
+});
+
 test('every rule leads somewhere for its buffer and for its process', () => {
   const sample = sampleWith({});
   for (const { id } of RULES) {

@@ -1,3 +1,4 @@
+import { planBlocks } from '../../model/join/block-plan.ts';
 import type { ColourMode } from '../../model/map/classes.ts';
 import { DISCONNECTED, type RunColumns, type Sample } from '../../model/run-columns.ts';
 import type { Finding } from '../../model/snapshot.ts';
@@ -18,6 +19,8 @@ export type FindingPlace =
     }
   /** A buffer as a whole. */
   | { readonly kind: 'buffer'; readonly inode: number; readonly view: 'resources' | 'timeline' }
+  /** The first memory block of those concerned; null: there is none in the sample any more. */
+  | { readonly kind: 'block'; readonly block: number | null; readonly section: string }
   /** The process or the machine; `section` is the name of a table there. */
   | {
       readonly kind: 'view';
@@ -103,7 +106,6 @@ const SECTIONS: Readonly<Record<string, string>> = {
   'memlock-bypass': 'Guest memory',
   'discard-possible': 'Guest memory',
   'blob-without-udmabuf': 'Guest memory',
-  'block-held': 'Memory blocks',
   'pool-starvation': 'hugetlb pools',
   'reserve-underflow': 'hugetlb pools',
   'cgroup-escape': 'hugetlb pools',
@@ -117,7 +119,10 @@ const SECTIONS: Readonly<Record<string, string>> = {
  */
 export function placeOf({ rule, resource: inode }: Finding, sample: Sample): FindingPlace {
   const section = SECTIONS[rule] ?? null;
-  if (rule === 'block-held') return { kind: 'view', view: 'host', section };
+  if (rule === 'block-held') {
+    const first = planBlocks(sample).find(({ alone }) => alone);
+    return { kind: 'block', block: first?.block ?? null, section: 'Memory blocks' };
+  }
   if (inode === null) return { kind: 'view', view: LIVES.has(rule) ? 'timeline' : 'host', section };
   if (LIVES.has(rule)) return { kind: 'buffer', inode, view: 'timeline' };
   const runs = sample.resources.find(resource => resource.inode === inode)?.pages?.runs;
@@ -146,6 +151,8 @@ export function placeWords(place: FindingPlace): string {
       return place.classes.length > 0 ? 'Show these pages' : 'Show its pages';
     case 'buffer':
       return place.view === 'timeline' ? 'Show on the timeline' : `Show dma-buf ${place.inode}`;
+    case 'block':
+      return place.block === null ? `Show ${place.section}` : `Show memory block ${place.block}`;
     case 'view':
       return {
         host: `Show ${place.section ?? 'Host memory'}`,
