@@ -29,6 +29,8 @@ export interface HostState {
     readonly udmabufEra: UdmabufEra | null;
     /** Which BTF member or symbol told the era. */
     readonly evidence: string;
+    /** Members of structs in BTF that tell forms of the driver apart (`udmabuf.folios`); null: no BTF. Older recordings lack it. */
+    readonly traits?: readonly string[] | null;
   };
   readonly pageSize: number;
   readonly memoryBlockBytes: number | null;

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { chmodSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
@@ -173,6 +173,15 @@ test('texts cut short are no numbers', () => {
   }
   expect(readings.udmabuf.listLimit).toBeNull();
   expect(states.get('udmabuf list_limit')?.detail).toContain('not understood');
+});
+test('whose /dev/udmabuf is, and its mode without the type', () => {
+  const { readings } = read(some, host => {
+    host.write('/dev/udmabuf', '');
+    chmodSync(join(host.root, 'dev/udmabuf'), 0o660);
+  });
+  const own = { uid: process.getuid?.(), gid: process.getgid?.(), mode: 0o660 };
+  expect(readings.udmabuf).toMatchObject({ device: 'ok', node: own });
+  expect(read(some).readings.udmabuf.node).toBeNull();
 });
 test('nothing at all', () => {
   const host = new RecordedHost();

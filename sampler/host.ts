@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { parseCma } from '../model/host/cma.ts';
 import { parseCpuList } from '../model/host/cpulist.ts';
 import { parseHugepages } from '../model/host/hugepages.ts';
@@ -52,8 +53,19 @@ export function readHost(files: HostFiles, log: SourceLog): HostReadings {
       device: log.of('/dev/udmabuf', () => files.usable('/dev/udmabuf')).state,
       listLimit: listLimit.state === 'ok' ? listLimit.value : null,
       sizeLimitMb: sizeLimitMb.state === 'ok' ? sizeLimitMb.value : null,
+      node: readDeviceNode(files),
     },
   };
+}
+
+/** Whose /dev/udmabuf is, and who may open it; anyone may ask. ACLs (udev's uaccess) are not in the mode. */
+function readDeviceNode(files: HostFiles): NonNullable<HostState['udmabuf']['node']> | null {
+  try {
+    const { uid, gid, mode } = statSync(files.at('/dev/udmabuf'));
+    return { uid, gid, mode: mode & 0o7777 };
+  } catch {
+    return null;
+  }
 }
 
 function readHugepages(files: HostFiles): Reading<HugetlbPool[]> {

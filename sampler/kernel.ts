@@ -6,6 +6,7 @@ import {
   eraFromBtf,
   type KernelLayout,
   resolveLayout,
+  traitsFromBtf,
   WANTED_SYMBOLS,
   WANTED_TYPES,
 } from '../model/kernel/layout.ts';
@@ -25,12 +26,14 @@ export interface Kernel {
   readonly btf: Reading<Btf>;
   readonly era: UdmabufEra | null;
   readonly evidence: string;
+  /** See {@link traitsFromBtf}; null without BTF. */
+  readonly traits: readonly string[] | null;
 }
 
 export function readKernel(files: HostFiles): Kernel {
   const btf = understood(files.bytes(BTF_PATH), data => Btf.parse(data, WANTED_TYPES));
-  if (btf.state === 'ok') return { btf, ...eraFromBtf(btf.value) };
-  return { btf, ...eraFromSymbols(files) };
+  if (btf.state === 'ok') return { btf, ...eraFromBtf(btf.value), traits: traitsFromBtf(btf.value) };
+  return { btf, ...eraFromSymbols(files), traits: null };
 }
 
 /** Without BTF: names in /proc/kallsyms are readable by everyone, only addresses are hidden. */

@@ -239,6 +239,7 @@ function toHostState(host: HostReadings, kernel: Kernel, resources: readonly Sam
       release: known(host.release) ?? '',
       udmabufEra: kernel.era,
       evidence: kernel.evidence,
+      traits: kernel.traits,
     },
     pageSize: 4096,
     memoryBlockBytes: blocks?.blockBytes ?? null,

@@ -17,8 +17,10 @@ import { failure, type HostFiles, understood } from './files.ts';
 import { GIGANTIC, readGiganticPages } from './gigantic-pages.ts';
 import { readGuestLayout } from './guest-memory.ts';
 import { readHugetlbCgroup } from './hugetlb-cgroup.ts';
+import { type AskedMigration, readMachineMemory, readMigration } from './machine.ts';
 import { readOpenDevices } from './open-devices.ts';
 import { kernelDev, readFds, readMaps } from './process.ts';
+import { readRefusals } from './qemu-log.ts';
 import { connectQmp } from './qmp.ts';
 import type { SourceLog } from './sources.ts';
 import { readUsers } from './users.ts';
@@ -64,12 +66,16 @@ export async function readTarget(
   const limits = log.of('limits', () => files.parsed(`/proc/${pid}/limits`, parseLimits));
   const maps = log.of('maps', () => readMaps(files, pid));
   const vmas = known(maps) ?? [];
-  const { state: qmp, layout } = await readMonitor(files, pid, kind, commandLine, vmas, log);
+  const { state: qmp, layout, migration } = await readMonitor(files, pid, kind, commandLine, vmas, log);
   const guest = layout ? guestMappings(layout) : null;
   const ram = new RamView(ramMappings(vmas), guest ?? []);
   const memlock = known(limits)?.get(MAX_LOCKED_MEMORY)?.soft;
   const of = known(status);
   const uid = of?.uid.effective ?? ownerOf(files, pid);
+  const backends =
+    maps.state === 'ok'
+      ? await readRam({ files, native, pid, log, frames }, ram, guest, layout, commandLine)
+      : null;
   return {
     ram,
     target: {
@@ -85,10 +91,7 @@ export async function readTarget(
       vmLckBytes: of?.vmLckBytes ?? null,
       hugetlbBytes: of?.hugetlbBytes ?? null,
       cpuNodes: nodes && of ? cpuNodes(files, pid, of, nodes, log) : null,
-      ram:
-        maps.state === 'ok'
-          ? await readRam({ files, native, pid, log, frames }, ram, guest, layout, commandLine)
-          : null,
+      ram: backends,
       devices:
         kind === 'qemu'
           ? (commandLine?.devices ?? null)
@@ -96,7 +99,30 @@ export async function readTarget(
       qmp,
       hugetlbCgroup: known(log.of('hugetlb-cgroup', () => readHugetlbCgroup(files, pid))) ?? null,
       open: known(await log.ofAsync('open-devices', () => readOpenDevices(files, native, pid))) ?? null,
+      ...(kind === 'qemu' ? ofQemu(files, pid, commandLine, backends, migration, log) : {}),
     },
+  };
+}
+
+/** What only a QEMU has. */
+function ofQemu(
+  files: HostFiles,
+  pid: number,
+  commandLine: QemuCommandLine | null,
+  ram: readonly RamBackend[] | null,
+  asked: AskedMigration | null,
+  log: SourceLog,
+): Pick<Target, 'machineMemory' | 'migration' | 'refusals'> {
+  const memory = log.of('machine-memory', () => readMachineMemory(files, pid, commandLine, ram));
+  const refusals = log.of('refusals', () => readRefusals(files, pid, commandLine?.name ?? null));
+  return {
+    machineMemory: known(memory) ?? null,
+    migration: commandLine && {
+      incoming: commandLine.incoming,
+      capabilities: asked?.capabilities ?? null,
+      status: asked?.status ?? null,
+    },
+    refusals: known(refusals) ?? null,
   };
 }
 
@@ -153,7 +179,14 @@ const guestMappings = (layout: GuestLayout): GuestMapping[] =>
 /** A busy guest under emulation answers late; a taken monitor is told by /proc/PID/net/unix without waiting. */
 const MONITOR_MS = 3000;
 
-/** Asks the guest's memory map from the first QMP monitor that talks to us. */
+/** What a monitor told, on one connection. */
+interface Asked {
+  readonly state: Target['qmp'];
+  readonly layout: GuestLayout | null;
+  readonly migration: AskedMigration | null;
+}
+
+/** Asks the guest's memory map, and whether it migrates, from the first QMP monitor that talks to us. */
 async function readMonitor(
   files: HostFiles,
   pid: number,
@@ -161,9 +194,9 @@ async function readMonitor(
   commandLine: QemuCommandLine | null,
   vmas: readonly Vma[],
   log: SourceLog,
-): Promise<{ state: Target['qmp']; layout: GuestLayout | null }> {
+): Promise<Asked> {
   const note = (reading: Reading<unknown>, cost: number) => log.note('qmp', reading, cost);
-  if (kind !== 'qemu') return { state: 'none', layout: null };
+  if (kind !== 'qemu') return { state: 'none', layout: null, migration: null };
   const monitors = commandLine?.monitors.filter(({ protocol, server }) => protocol === 'qmp' && server) ?? [];
   const started = performance.now();
   const cost = () => performance.now() - started;
@@ -172,7 +205,7 @@ async function readMonitor(
       ? 'this QEMU has no QMP socket of its own on the command line (add -qmp unix:PATH,server=on,wait=off)'
       : 'the command line could not be read';
     note(absent('QMP', `${detail}; guest addresses are unknown`), cost());
-    return { state: 'none', layout: null };
+    return { state: 'none', layout: null, migration: null };
   }
   let worst: { state: Target['qmp']; detail: string } = { state: 'none', detail: '' };
   const rank = ['none', 'denied', 'busy'];
@@ -194,7 +227,9 @@ async function readMonitor(
       try {
         const layout = await readGuestLayout(connection.client, vmas);
         note(layout, cost());
-        return { state: 'ok', layout: known(layout) ?? null };
+        const { client } = connection;
+        const migration = await log.ofAsync('migration', () => readMigration(client));
+        return { state: 'ok', layout: known(layout) ?? null, migration: known(migration) ?? null };
       } finally {
         await connection.client.close();
       }
@@ -208,7 +243,7 @@ async function readMonitor(
       : absent('QMP', worst.state === 'busy' ? `busy: ${detail}` : detail),
     cost(),
   );
-  return { state: worst.state, layout: null };
+  return { state: worst.state, layout: null, migration: null };
 }
 
 interface RamRequest {

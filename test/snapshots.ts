@@ -64,7 +64,12 @@ export const someSnapshot = (
   sources: [someSource('kernel-memory'), someSource('maps')],
   ...change,
   host: {
-    kernel: { release: '6.12.95', udmabufEra: 'folio-pins', evidence: 'BTF has memfd_pin_folios' },
+    kernel: {
+      release: '6.12.95',
+      udmabufEra: 'folio-pins',
+      evidence: 'BTF has memfd_pin_folios',
+      traits: [],
+    },
     pageSize: 4096,
     memoryBlockBytes: 2 ** 27,
     zones: [],
@@ -115,6 +120,18 @@ export const someSnapshot = (
         limitBytes: null,
       },
     ],
+    refusals: [],
+    migration: { incoming: null, capabilities: [], status: null },
+    machineMemory: {
+      ...{
+        kind: 'memfd',
+        backend: 'mem1',
+        seal: true,
+        share: true,
+        hugetlbSizeBytes: 2 ** 21,
+        prealloc: true,
+      },
+    },
     ...change.target,
   },
 });

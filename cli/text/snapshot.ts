@@ -395,6 +395,9 @@ function isMissed({ name, state, detail }: SourceState, { target, resources }: S
     case '/dev/udmabuf':
     case 'udmabuf list_limit':
     case 'udmabuf size_limit_mb':
+    case 'machine-memory':
+    case 'migration':
+    case 'refusals':
       return false;
     default:
       return true;

@@ -3,7 +3,14 @@ import { BtfBuilder } from '../../test/btf-builder.ts';
 import { recordedKernels } from '../../test/kernel-recording.ts';
 import { trimBtf } from '../../test/rig/guest/trim-btf.ts';
 import { Btf } from './btf.ts';
-import { eraFromBtf, type KernelLayout, resolveLayout, WANTED_TYPES } from './layout.ts';
+import { eraFromBtf, type KernelLayout, resolveLayout, traitsFromBtf, WANTED_TYPES } from './layout.ts';
+
+/** Members of struct udmabuf and of dma_buf_attachment, by their sources. */
+const TRAITS: Readonly<Record<string, readonly string[]>> = {
+  '6.1': ['udmabuf.pages', 'dma_buf_attachment.sgt'],
+  '6.12': ['udmabuf.folios', 'udmabuf.offsets', 'udmabuf.unpin_list', 'dma_buf_attachment.sgt'],
+  '7.2': ['udmabuf.pages', 'udmabuf.nr_pinned', 'udmabuf.pinned_folios'],
+};
 
 /** What tells the kernels apart, by what their sources say. */
 const FORMS = {
@@ -69,6 +76,9 @@ describe.each(recordedKernels)('layout of Linux $id', kernel => {
 
   test('era and its evidence', () => {
     expect(eraFromBtf(btf)).toEqual({ era: form.era, evidence: form.evidence });
+  });
+  test('the members that tell forms of the driver apart', () => {
+    expect(traitsFromBtf(btf)).toEqual(TRAITS[kernel.id]);
   });
   test('every form is told by presence', () => {
     const { pageblocks } = layout;

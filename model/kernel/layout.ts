@@ -150,6 +150,18 @@ export function eraFromBtf(btf: Btf): { era: UdmabufEra; evidence: string } {
   return { era: 'page-refs', evidence: 'BTF: struct udmabuf has pages and neither folios nor pinned_folios' };
 }
 
+/** Members that come and go with the driver's forms; `sgt` left with b72f66f22c0e ("dma-buf: drop caching of sg_tables"). */
+const TRAITS = [
+  ['udmabuf', ['pages', 'folios', 'offsets', 'unpin_list', 'nr_pinned', 'pinned_folios']],
+  ['dma_buf_attachment', ['sgt']],
+] as const;
+
+/** Those of them that this kernel has, as `udmabuf.folios`. */
+export const traitsFromBtf = (btf: Btf): string[] =>
+  TRAITS.flatMap(([type, members]) =>
+    members.filter(member => btf.member(type, member)).map(member => `${type}.${member}`),
+  );
+
 /**
  * @param symbols of {@link WANTED_SYMBOLS}
  * @param vmcoreinfo of /proc/kcore

@@ -133,6 +133,30 @@ test('no name and no path survives, and what a session is for does', async () =>
   expect(after?.target.devices?.virtioGpu[0]?.properties).toMatchObject({ blob: 'true', xres: '1920' });
 });
 
+test('what QEMU printed keeps its message alone; backends and addresses of a migration go', () => {
+  const line =
+    'acme: payroll-prod: warning: virtio_gpu_create_udmabuf: UDMABUF_CREATE_LIST: Invalid argument';
+  const source = '/home/alice/logs of payroll-prod';
+  const memory = someSnapshot().target.machineMemory;
+  const target = {
+    refusals: [{ source, line, errno: 'EINVAL', times: 1 }],
+    migration: { incoming: 'tcp:build7.acme.example:4444', capabilities: ['xbzrle'], status: null },
+    ...(memory ? { machineMemory: { ...memory, backend: 'ram-for-payroll' } } : {}),
+  };
+  const finding = {
+    ...{ rule: 'create-refused', severity: 'error' as const, resource: null, title: '', explanation: '' },
+    ...{ remedy: '', reference: '', evidence: [{ source, field: '', value: line, recheck: '' }] },
+  };
+  const redacted = new Redactor().snapshot(someSnapshot({ target, findings: [finding] }));
+  const message = 'virtio_gpu_create_udmabuf: UDMABUF_CREATE_LIST: Invalid argument';
+  expect(redacted.target.refusals).toEqual([
+    { source: '(path redacted)', line: message, errno: 'EINVAL', times: 1 },
+  ]);
+  expect(redacted.findings[0]?.evidence[0]).toMatchObject({ source: '(path redacted)', value: message });
+  for (const secret of [...SECRETS, 'acme']) expect(JSON.stringify(redacted)).not.toContain(secret);
+  expect(redacted.target.migration?.capabilities).toEqual(['xbzrle']);
+});
+
 test('the same name has the same placeholder in every sample, another name another', () => {
   const redactor = new Redactor();
   const named = (name: string) => redactor.snapshot(someSnapshot({ target: { name } })).target.name;

@@ -1,4 +1,4 @@
-import type { Finding, Snapshot, Target, TargetDevice } from '../snapshot.ts';
+import type { Finding, Refusal, Snapshot, Target, TargetDevice } from '../snapshot.ts';
 import type { SessionEvent } from './line.ts';
 
 /** Values of device properties that say nothing of a machine or its owner: switches, numbers, sizes. */
@@ -7,6 +7,16 @@ const PLAIN_VALUE = /^(on|off|yes|no|true|false|auto|0x[0-9a-f]+|\d+[kKMGT]?B?)$
 const PATH = /(?<![\w.~])(?:~|\/(?!proc\/|sys\/|dev\/udmabuf\b|dev\/kvm\b))[^\s'",;:)]*\/?.*$/s;
 /** QEMU's own programs are what the snapshot is about; a name of the user's choice is not. */
 const QEMU_COMM = /^qemu-(system-[a-z0-9]*|kvm)$/;
+
+/** QEMU's words, without the program, time and guest before them and without a name after them. */
+const messageOf = (line: string): string =>
+  /(virtio_gpu_(create|remap)_udmabuf: [\w ]+: [\w ]+|open \/dev\/udmabuf: [\w ]+|(cannot enable|need rutabaga)[\w ]+)/.exec(
+    line,
+  )?.[0] ?? '(message redacted)';
+const redacted = ({ line }: Refusal): Pick<Refusal, 'source' | 'line'> => ({
+  source: '(path redacted)',
+  line: messageOf(line),
+});
 
 /**
  * Takes out of snapshots what tells whose machine it was: names of guests, users, processes, buffers and backends, paths, values of
@@ -24,6 +34,10 @@ export class Redactor {
     const monitor = snapshot.sources.find(({ name, state }) => name === 'qmp' && state !== 'ok');
     // It may name a host, a socket, a path.
     if (monitor !== undefined) this.remember(monitor.detail, 'redacted');
+    for (const { source, line } of snapshot.target.refusals ?? []) {
+      this.remember(source, '(path redacted)');
+      this.remember(line, messageOf(line));
+    }
     const target = this.target(snapshot.target);
     const resources = snapshot.resources.map(resource => ({
       ...resource,
@@ -80,6 +94,21 @@ export class Redactor {
           vfio: this.devices(target.devices.vfio),
           vdpa: this.devices(target.devices.vdpa),
         } satisfies Target['devices']),
+      ...(target.machineMemory
+        ? {
+            machineMemory: {
+              ...target.machineMemory,
+              backend: this.named('ram', target.machineMemory.backend),
+            },
+          }
+        : {}),
+      // An address of another machine, or a command.
+      ...(target.migration
+        ? { migration: { ...target.migration, incoming: this.named('incoming', target.migration.incoming) } }
+        : {}),
+      ...(target.refusals
+        ? { refusals: target.refusals.map((refusal): Refusal => ({ ...refusal, ...redacted(refusal) })) }
+        : {}),
     };
   }
 

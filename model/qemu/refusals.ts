@@ -1,0 +1,59 @@
+import type { Refusal } from '../snapshot.ts';
+
+/**
+ * What QEMU prints when a udmabuf cannot be made: ui/udmabuf.c (`open /dev/udmabuf: …`), hw/display/virtio-gpu-udmabuf.c
+ * (`virtio_gpu_create_udmabuf: UDMABUF_CREATE_LIST: …`, `virtio_gpu_remap_udmabuf: dmabuf mmap failed: …`) and
+ * virtio-gpu-base.c (`cannot enable blob resources …` of 7.2, `need rutabaga or udmabuf …` of 10.x).
+ */
+const MESSAGE =
+  /(?:virtio_gpu_(?:create|remap)_udmabuf: [^\n]*|open \/dev\/udmabuf: [^\n]*|cannot enable blob resources without udmabuf|need rutabaga or udmabuf for blob resources)/;
+
+/** libvirt keeps one log a guest: this line of its qemuLogOperation() begins each run. */
+const STARTING = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+\+\d{4}: starting up libvirt version/m;
+
+/** strerror(3) of the C locale. */
+const ERRNO: Readonly<Record<string, string>> = {
+  'Invalid argument': 'EINVAL',
+  'Cannot allocate memory': 'ENOMEM',
+  'File descriptor in bad state': 'EBADFD',
+  'Bad file descriptor': 'EBADF',
+  'Bad address': 'EFAULT',
+  'Too many open files': 'EMFILE',
+  'Too many open files in system': 'ENFILE',
+  'Permission denied': 'EACCES',
+  'Operation not permitted': 'EPERM',
+  'No such file or directory': 'ENOENT',
+  'No such device': 'ENODEV',
+  'No such device or address': 'ENXIO',
+  'Inappropriate ioctl for device': 'ENOTTY',
+};
+
+/** Longest part of a line that is kept. */
+const MOST_CHARACTERS = 500;
+
+/**
+ * Refusals in a piece of QEMU's standard error, one a message whatever stands before it (program, time, guest), in the order in
+ * which they first came; `line` is the last one of its message, cut after 500 characters. Of a log of libvirt only the last run
+ * counts. Nothing is thrown: a text without such lines has none.
+ */
+export function parseRefusals(text: string, source: string): Refusal[] {
+  const from = lastStart(text);
+  const found = new Map<string, Refusal>();
+  for (const line of text.slice(from).split('\n')) {
+    const message = MESSAGE.exec(line)?.[0].replace(/\r$/, '');
+    if (message === undefined) continue;
+    found.set(message, {
+      source,
+      line: line.replace(/\r$/, '').slice(0, MOST_CHARACTERS),
+      errno: ERRNO[/: ([^:]*)$/.exec(message)?.[1] ?? ''] ?? null,
+      times: (found.get(message)?.times ?? 0) + 1,
+    });
+  }
+  return [...found.values()];
+}
+
+function lastStart(text: string): number {
+  let from = 0;
+  for (const match of text.matchAll(new RegExp(STARTING, 'gm'))) from = match.index;
+  return from;
+}
