@@ -3,9 +3,13 @@ import type { Finding, NotChecked } from '../snapshot.ts';
 import { amplificationRules } from './amplification.ts';
 import { backingRules } from './backing.ts';
 import { blockRules } from './blocks.ts';
+import { creationRules } from './creation.ts';
+import { discardRules } from './discard.ts';
 import { hugetlbRules } from './hugetlb.ts';
+import { bugRules } from './known-bugs.ts';
 import { leakRules } from './leak.ts';
 import { lifetimeRules } from './lifetime.ts';
+import { limitRules } from './limits.ts';
 import { movableRules } from './movable.ts';
 import { nodeRules } from './nodes.ts';
 import { outlivedRules } from './outlived.ts';
@@ -18,6 +22,7 @@ export type { Rule } from './rule.ts';
 /** Every hazard that is looked for. docs/HAZARDS.md has a section with the id of each. */
 export const RULES: readonly Rule[] = [
   ...backingRules,
+  ...discardRules,
   ...movableRules,
   ...blockRules,
   ...pinningRules,
@@ -26,7 +31,10 @@ export const RULES: readonly Rule[] = [
   ...leakRules,
   ...amplificationRules,
   ...hugetlbRules,
+  ...limitRules,
+  ...creationRules,
   ...nodeRules,
+  ...bugRules,
 ];
 
 const RANK = { error: 0, warning: 1, info: 2 } as const;

@@ -81,6 +81,36 @@ export const FACTS = {
     sources: ['cmdline'],
     recheck: ({ pid }) => `tr '\\0' '\\n' < /proc/${pid}/cmdline`,
   },
+  'machine-memory': {
+    words: 'memory of the machine',
+    sources: ['machine-memory', 'cmdline'],
+    recheck: ({ pid }) => `tr '\\0' '\\n' < /proc/${pid}/cmdline | grep -E 'memory-backend|mem-path'`,
+  },
+  limits: {
+    words: 'limits of udmabuf',
+    sources: ['udmabuf list_limit', 'udmabuf size_limit_mb'],
+    recheck: () => 'grep . /sys/module/udmabuf/parameters/*',
+  },
+  'udmabuf-device': {
+    words: 'permissions of /dev/udmabuf',
+    sources: ['/dev/udmabuf'],
+    recheck: () => 'ls -l /dev/udmabuf',
+  },
+  refusals: {
+    words: 'messages of QEMU about refused buffers',
+    sources: ['refusals'],
+    recheck: ({ pid }) => `sudo ls -l /proc/${pid}/fd/2; sudo grep -a udmabuf /proc/${pid}/fd/2`,
+  },
+  migration: {
+    words: 'migration capabilities and state',
+    sources: ['migration', 'qmp'],
+    recheck: snapshot,
+  },
+  'driver-form': {
+    words: 'form of the udmabuf driver',
+    sources: ['btf'],
+    recheck: () => `bpftool btf dump file /sys/kernel/btf/vmlinux format c | grep -A14 '^struct udmabuf {'`,
+  },
   attachments: {
     words: 'attached devices',
     sources: ['kernel-memory', 'bufinfo'],
