@@ -5,6 +5,7 @@ export type BootId =
   | 'zones'
   | 'movable-cma'
   | 'numa'
+  | 'vfio'
   | 'gigantic'
   | 'lockdown'
   | 'nested'
@@ -55,6 +56,16 @@ export const boots: readonly Boot[] = [
       `node,nodeid=${node},cpus=${node},memdev=node${node}`,
     ]),
     memoryMiB: 2048,
+    timeoutSeconds: 300,
+  },
+  {
+    // An emulated IOMMU and a network card behind it that a guest can have. The IOMMU does not remap interrupts, which vfio wants
+    // to be told is fine.
+    id: 'vfio',
+    kernels: ['6.12', '7.2', '6.1'],
+    append: ['intel_iommu=on', 'vfio_iommu_type1.allow_unsafe_interrupts=1', 'movablecore=1G'],
+    qemuArgs: ['-machine', 'q35', '-device', 'intel-iommu', '-device', 'e1000e,addr=0xa,romfile='],
+    memoryMiB: 3072,
     timeoutSeconds: 300,
   },
   {

@@ -8,6 +8,7 @@ import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
 import { raceCases } from './races.ts';
 import { userCases } from './users.ts';
+import { vfioCases } from './vfio.ts';
 import { windowCases } from './window.ts';
 
 export const cases: readonly RigCase[] = [
@@ -17,6 +18,7 @@ export const cases: readonly RigCase[] = [
   ...raceCases,
   ...userCases,
   ...hazardCases,
+  ...vfioCases,
   ...brokerCases,
   ...nestedCases,
   ...windowCases,

@@ -130,7 +130,7 @@ export function cmaTest(): (pfn: number) => boolean {
 }
 
 /** Neighbouring guest pages in one entry, but two entries at least: QEMU before 10.0 makes no udmabuf of one. */
-function entriesOf(gpas: readonly number[]): MemoryEntry[] {
+export function entriesOf(gpas: readonly number[]): MemoryEntry[] {
   const entries: { address: number; length: number }[] = [];
   for (const [i, gpa] of gpas.entries()) {
     const last = entries.at(-1);

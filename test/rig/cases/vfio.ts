@@ -1,0 +1,86 @@
+/** A guest with blobs and a real vfio device, in both orders: what the thread said would not work, and where it does. */
+import { readFileSync } from 'node:fs';
+import type { CaseContext, RigCase } from '../case.ts';
+import { pagesOf } from '../compare.ts';
+import { entriesOf, hostPages, movableTest } from '../guest/held-places.ts';
+import { guestRam, type RealQemu } from '../guest/qemu.ts';
+import { bindToVfio, vfioDevice } from '../guest/vfio.ts';
+
+const FRAME_PAGES = 768;
+
+/** A blob of 1024 x 768 of guest pages that lie in ZONE_MOVABLE, on the scanout. */
+async function frameInMovable(vm: RealQemu): Promise<void> {
+  const pages = 8192;
+  await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
+  const isMovable = movableTest();
+  const chosen = (await hostPages(vm, guestRam.free, pages)).flatMap((pfn, i) =>
+    isMovable(pfn) ? [guestRam.free + i * 4096] : [],
+  );
+  if (chosen.length < FRAME_PAGES) throw new Error(`${chosen.length} of ${pages} pages lie in ZONE_MOVABLE`);
+  const gpu = await vm.gpu();
+  await gpu.setScanoutBlob(await gpu.createBlob(entriesOf(chosen.slice(0, FRAME_PAGES))), 1024, 768);
+}
+
+const addDevice = (vm: RealQemu): Promise<string> =>
+  vm
+    .qmp('device_add', { driver: 'vfio-pci', host: vfioDevice, id: 'net0' })
+    .then(() => 'added')
+    .catch((error: Error) => error.message);
+
+const zonesOf = async (t: CaseContext, vm: RealQemu): Promise<(string | null)[]> => {
+  const snapshot = await t.snapshot(vm.pid);
+  const [resource] = snapshot.resources;
+  return [...new Set(pagesOf(snapshot, resource?.inode ?? 0).runs.map(({ zone }) => zone))];
+};
+
+/** A line of /proc/PID/status in kB. */
+const statusOf = (pid: number, key: string): number =>
+  Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+
+export const vfioCases: readonly RigCase[] = [
+  {
+    name: 'a vfio device after the blobs: fails on 6.1 as predicted, works since 6.11',
+    boot: 'vfio',
+    async run(t) {
+      bindToVfio();
+      const vm = await t.qemu();
+      await frameInMovable(vm);
+      t.equal('the blob before', await zonesOf(t, vm), [t.pageRefs ? 'Movable' : 'DMA32']);
+      const answer = await addDevice(vm);
+      if (t.pageRefs) {
+        t.ok(
+          'QEMU’s answer',
+          /memory listener initialization failed: Region mem1: vfio_dma_map\(.*\) = -12 \(Cannot allocate memory\)/.test(
+            answer,
+          ),
+          answer,
+        );
+        t.ok('QEMU’s log', vm.stderr().includes('VFIO_MAP_DMA failed: Cannot allocate memory'), vm.stderr());
+      } else {
+        t.equal('QEMU’s answer', answer, 'added');
+        t.ok(
+          'all guest memory is locked',
+          statusOf(vm.pid, 'VmLck') >= 256 * 1024,
+          statusOf(vm.pid, 'VmLck'),
+        );
+      }
+    },
+  },
+  {
+    name: 'blobs after a vfio device: work on every kernel',
+    boot: 'vfio',
+    async run(t) {
+      bindToVfio();
+      const vm = await t.qemu();
+      t.equal('QEMU’s answer', await addDevice(vm), 'added');
+      const gpu = await vm.gpu();
+      await gpu.createBlob([
+        { address: guestRam.free, length: 1 << 20 },
+        { address: 0x400_0000, length: 1 << 20 },
+      ]);
+      const zones = await zonesOf(t, vm);
+      t.ok('the blob’s pages are out of ZONE_MOVABLE', zones.length > 0 && !zones.includes('Movable'), zones);
+      t.equal('QEMU warned of nothing', vm.stderr(), '');
+    },
+  },
+];
