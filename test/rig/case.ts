@@ -11,6 +11,7 @@ import type { BootId } from './boots.ts';
 import { Buffers } from './guest/buffers.ts';
 import { type QemuOptions, type RealQemu, startQemu } from './guest/qemu.ts';
 import type { KernelId } from './kernels.ts';
+import { cellsOf, type Judged } from './precision.ts';
 
 export interface RigCase {
   readonly name: string;
@@ -20,6 +21,12 @@ export interface RigCase {
   readonly kernels?: readonly KernelId[];
   readonly run: (t: CaseContext) => Promise<void>;
 }
+
+/** Whether a case runs in a boot of a kernel, when only names with `text` in them are wanted (`one|other`: with either). */
+export const runsIn = (rigCase: RigCase, boot: BootId, kernel: KernelId, text: string): boolean =>
+  rigCase.boot === boot &&
+  (rigCase.kernels?.includes(kernel) ?? true) &&
+  text.split('|').some(part => rigCase.name.includes(part));
 
 export interface Check {
   readonly what: string;
@@ -36,6 +43,7 @@ export interface CommandResult {
 /** What a case works with. Everything that it starts is ended after it. */
 export class CaseContext {
   readonly checks: Check[] = [];
+  readonly judgements: Judged[] = [];
   readonly sampler = new Sampler(openHost());
   private readonly endings: (() => Promise<void>)[] = [];
 
@@ -67,6 +75,14 @@ export class CaseContext {
   ok(what: string, condition: boolean, detail: unknown = ''): void {
     const shown = typeof detail === 'string' ? detail : JSON.stringify(detail);
     this.checks.push({ what, failure: condition ? null : `does not hold. ${shown.slice(0, 600)}` });
+  }
+
+  /**
+   * Records what every rule says of a situation; the run compares it with precision.json. `situation` is a row of the table in
+   * docs/HAZARDS.md: short words, of its own among all cases.
+   */
+  judged(situation: string, snapshot: Pick<Snapshot, 'findings' | 'notChecked' | 'resources'>): void {
+    this.judgements.push({ situation, cells: cellsOf(snapshot) });
   }
 
   /** Starts the helper that makes buffers; ends it with the case. */

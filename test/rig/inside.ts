@@ -6,7 +6,8 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CaseContext, type RigCase } from './case.ts';
+import type { BootId } from './boots.ts';
+import { CaseContext, type RigCase, runsIn } from './case.ts';
 import { cases } from './cases/index.ts';
 import { measureFigures } from './figures.ts';
 import { drivePrivilege } from './guest/privilege-driver.ts';
@@ -43,8 +44,9 @@ async function runCase(rigCase: RigCase, index: number): Promise<Outcome> {
   } catch (thrown) {
     error ??= `at its end: ${String(thrown)}`;
   }
-  if (error === null && t.checks.length === 0) error = 'it checked nothing';
-  return { name: rigCase.name, checks: t.checks, error, seconds: (performance.now() - started) / 1000 };
+  if (error === null && t.checks.length === 0 && t.judgements.length === 0) error = 'it checked nothing';
+  const seconds = (performance.now() - started) / 1000;
+  return { name: rigCase.name, checks: t.checks, judged: t.judgements, error, seconds };
 }
 
 if (command === 'figures') {
@@ -65,10 +67,7 @@ if (command === 'figures') {
 } else if (command === 'drive-privilege') {
   await drivePrivilege();
 } else if (command === 'run') {
-  const mine = cases.filter(
-    ({ boot, kernels, name }) =>
-      boot === bootId && (kernels?.includes(kernel) ?? true) && name.includes(text),
-  );
+  const mine = cases.filter(each => runsIn(each, bootId as BootId, kernel, text));
   const outcomes: Outcome[] = [];
   for (const [index, rigCase] of mine.entries()) {
     outcomes.push(await runCase(rigCase, index));

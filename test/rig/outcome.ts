@@ -1,9 +1,11 @@
 import type { Check } from './case.ts';
+import type { Judged } from './precision.ts';
 
 /** What one case found on one kernel. */
 export interface Outcome {
   readonly name: string;
   readonly checks: readonly Check[];
+  readonly judged: readonly Judged[];
   /** What it threw; null when it ran through. */
   readonly error: string | null;
   readonly seconds: number;

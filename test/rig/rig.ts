@@ -1,7 +1,8 @@
 /**
- * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part
- * of a name), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`, `record-snapshot` and
- * `record-session`, which make test/fixtures, the bundled snapshot and the bundled session anew.
+ * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part of a name,
+ * or `one|other`), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`, `record-snapshot` and
+ * `record-session`, which make test/fixtures, the bundled snapshot and the bundled session anew; or `precision`, which writes the
+ * table of docs/HAZARDS.md from precision.json. `--write-precision` puts what the rules said in this run into both.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
@@ -9,12 +10,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Boot, boots } from './boots.ts';
 import { makeBundledSession } from './bundled-session.ts';
+import { runsIn } from './case.ts';
 import { cases } from './cases/index.ts';
 import { projectRoot } from './host.ts';
 import { ensureKernel, type Kernel, type KernelId, kernelIds } from './kernels.ts';
 import { nestedGuestEnvironment } from './nested.ts';
 import { type Outcome, passed } from './outcome.ts';
 import { type OutsideBrowser, startOutsideBrowser } from './outside-browser.ts';
+import { precisionFailures, type SeenSituation, withSeen } from './precision.ts';
+import { pageShows, readExpected, writePrecision } from './precision-files.ts';
 import { recordBundledSnapshot, recordFixtures, recordSessionLines } from './record.ts';
 import { recordKernelFixtures } from './record-kernel.ts';
 import { runVm } from './vm.ts';
@@ -26,6 +30,7 @@ const { values, positionals } = parseArgs({
     boot: { type: 'string' },
     case: { type: 'string', default: '' },
     console: { type: 'boolean', default: false },
+    'write-precision': { type: 'boolean', default: false },
   },
 });
 
@@ -39,13 +44,9 @@ interface Job {
   readonly expected: number;
 }
 
-/** Cases of a boot on a kernel, by the same rule as inside. */
-function expectedCases(boot: Boot, kernel: KernelId): number {
-  return cases.filter(
-    ({ boot: id, kernels, name }) =>
-      id === boot.id && (kernels?.includes(kernel) ?? true) && name.includes(values.case),
-  ).length;
-}
+/** Cases of a boot on a kernel. */
+const expectedCases = (boot: Boot, kernel: KernelId): number =>
+  cases.filter(each => runsIn(each, boot.id, kernel, values.case)).length;
 
 /** Pictures of the window stay in dist/pictures, to be looked at. */
 function keepPictures(results: string): void {
@@ -53,10 +54,13 @@ function keepPictures(results: string): void {
   if (existsSync(pictures)) cpSync(pictures, join(projectRoot(), 'dist/pictures'), { recursive: true });
 }
 
-async function runJob(
-  { boot, kernel: id, expected }: Job,
-  kernel: Kernel,
-): Promise<{ passed: number; failed: number }> {
+interface Total {
+  readonly passed: number;
+  readonly failed: number;
+  readonly seen: readonly SeenSituation[];
+}
+
+async function runJob({ boot, kernel: id, expected }: Job, kernel: Kernel): Promise<Total> {
   const title = `${id}, boot “${boot.id}”`;
   let outcomes: Outcome[] = [];
   let trouble: string | null = null;
@@ -104,7 +108,25 @@ async function runJob(
   if (trouble !== null) lines.push(`  FAILED ${trouble.split('\n').join('\n         ')}`);
   process.stdout.write(`${lines.join('\n')}\n`);
   const failed = Math.max(expected, outcomes.length) - good;
-  return { passed: good, failed: trouble !== null ? Math.max(1, failed) : failed };
+  const seen = outcomes.flatMap(({ judged }) => judged.map(each => ({ ...each, boot: boot.id, kernel: id })));
+  return { passed: good, failed: trouble !== null ? Math.max(1, failed) : failed, seen };
+}
+
+/** Compares what the rules said with the table, prints each difference, and returns how many there are. */
+function checkPrecision(seen: readonly SeenSituation[], ran: readonly Job[]): number {
+  const expected = readExpected();
+  if (values['write-precision']) {
+    writePrecision(withSeen(expected, seen));
+    return 0;
+  }
+  const whole = values.case === '' ? ran.map(({ boot, kernel }) => ({ boot: boot.id, kernel })) : [];
+  const failures = precisionFailures(expected, seen, whole);
+  if (!pageShows(expected)) failures.push('docs/HAZARDS.md does not show test/rig/precision.json');
+  process.stdout.write(
+    `precision: ${seen.length} situations on their kernels, ${failures.length} not as expected\n`,
+  );
+  for (const failure of failures) process.stdout.write(`  FAILED ${failure}\n`);
+  return failures.length;
 }
 
 async function runAll(): Promise<boolean> {
@@ -124,23 +146,26 @@ async function runAll(): Promise<boolean> {
       b.boot.timeoutSeconds - a.boot.timeoutSeconds,
   );
   const total = { passed: 0, failed: 0 };
+  const seen: SeenSituation[] = [];
   const worker = async () => {
     for (let job = order.shift(); job; job = order.shift()) {
-      let result: { passed: number; failed: number };
+      let result: Total;
       try {
         result = await runJob(job, await (kernels.get(job.kernel) as Promise<Kernel>));
       } catch (error) {
         process.stdout.write(
           `${job.kernel}: FAILED ${error instanceof Error ? error.message : String(error)}\n`,
         );
-        result = { passed: 0, failed: job.expected };
+        result = { passed: 0, failed: job.expected, seen: [] };
       }
       total.passed += result.passed;
       total.failed += result.failed;
+      seen.push(...result.seen);
     }
   };
   // Two at once: a VM waits for its disk and its clock as often as for a processor.
   await Promise.all([worker(), worker()]);
+  total.failed += checkPrecision(seen, jobs);
   process.stdout.write(`\nrig: ${total.passed} passed, ${total.failed} failed\n`);
   return total.failed === 0;
 }
@@ -148,6 +173,8 @@ async function runAll(): Promise<boolean> {
 if (positionals[0] === 'prepare') {
   for (const kernel of await Promise.all(kernelIds.map(id => ensureKernel(id, report))))
     report(`${kernel.id}: ${kernel.release}`);
+} else if (positionals[0] === 'precision') {
+  writePrecision(readExpected());
 } else if (positionals[0] === 'record-snapshot') {
   const kernel = await ensureKernel('6.12', report);
   report(

@@ -45,6 +45,7 @@ export const vfioCases: readonly RigCase[] = [
       bindToVfio();
       const vm = await t.qemu();
       await frameInMovable(vm);
+      t.judged('a blob, no vfio device yet', await t.snapshot(vm.pid));
       t.equal('the blob before', await zonesOf(t, vm), [t.pageRefs ? 'Movable' : 'DMA32']);
       const answer = await addDevice(vm);
       if (t.pageRefs) {
@@ -64,6 +65,7 @@ export const vfioCases: readonly RigCase[] = [
           statusOf(vm.pid, 'VmLck'),
         );
       }
+      t.judged('a blob, then device_add vfio-pci', await t.snapshot(vm.pid));
     },
   },
   {
@@ -78,6 +80,7 @@ export const vfioCases: readonly RigCase[] = [
         { address: guestRam.free, length: 1 << 20 },
         { address: 0x400_0000, length: 1 << 20 },
       ]);
+      t.judged('a vfio device, then a blob', await t.snapshot(vm.pid));
       const zones = await zonesOf(t, vm);
       t.ok('the blob’s pages are out of ZONE_MOVABLE', zones.length > 0 && !zones.includes('Movable'), zones);
       t.equal('QEMU warned of nothing', vm.stderr(), '');
