@@ -1,4 +1,5 @@
 /** Hazards, from pages that really are where they should not be to the sentence on the terminal. */
+import { RULES } from '../../../model/hazards/index.ts';
 import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
 import type { Finding, Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
@@ -13,6 +14,15 @@ const framebuffer = scattered(guestRam.free, 1920 * 1080 * 4, 32 * 1024, 64 * 10
 const brief = (findings: readonly Finding[]) =>
   findings.map(({ rule, severity, resource, title }) => [rule, severity, resource, title]);
 const remoteOf = ({ findings }: Snapshot) => findings.filter(({ rule }) => rule === 'remote-node');
+
+/** The first memory block of these pages that may go offline at all: the kernel refuses one with a hole or of two zones (EINVAL). */
+async function offlinable(t: CaseContext, pfns: readonly number[]): Promise<number> {
+  for (const block of new Set(pfns.map(pfn => Math.floor(pfn / 32768)))) {
+    const zones = await t.sh(`cat /sys/devices/system/memory/memory${block}/valid_zones`);
+    if (zones.trim() === 'Movable') return block;
+  }
+  throw new Error('no block of these pages is whole and of ZONE_MOVABLE alone');
+}
 
 /** Each shell line of evidence prints something here. */
 async function checkRechecks(t: CaseContext, findings: readonly Finding[]): Promise<void> {
@@ -69,8 +79,8 @@ export const hazardCases: readonly RigCase[] = [
       ]);
       t.ok(
         'nothing is called a pin in this era',
-        snapshot.findings.every(each => !/\bpinned\b/.test(JSON.stringify(each))),
-        snapshot.findings,
+        pins.every(each => !/\bpinned\b/.test(JSON.stringify(each))),
+        pins,
       );
       await checkRechecks(t, snapshot.findings);
       const text = (await t.pinscope(['snapshot', '--pid', String(vm.pid)])).stdout;
@@ -80,7 +90,14 @@ export const hazardCases: readonly RigCase[] = [
           text.includes(`dma-buf ${cma.inode}: 256 of 256 pages held in CMA pageblocks.`),
         text,
       );
-      const block = Math.floor((blobs[0]?.pfnsBefore[0] ?? 0) / 32768);
+      const block = await offlinable(t, blobs[0]?.pfnsBefore ?? []);
+      const heldTold = snapshot.findings.find(({ rule }) => rule === 'block-held');
+      t.ok(
+        'predicted: the block is held, by that resource',
+        RULES.every(({ id }) => id !== 'block-held') ||
+          (heldTold?.resource === movable.inode && JSON.stringify(heldTold).includes(`memory${block}`)),
+        heldTold,
+      );
       const offline = `echo offline >/sys/devices/system/memory/memory${block}/state`;
       t.ok('evidence names the memory block', JSON.stringify(pins[0]).includes(`memory${block}`), pins[0]);
       const tried = await t.sh(

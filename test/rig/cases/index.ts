@@ -3,6 +3,7 @@ import { brokerCases } from './broker.ts';
 import { bufferCases } from './buffers.ts';
 import { consoleCases } from './console.ts';
 import { hazardCases } from './hazards.ts';
+import { lifetimeCases } from './lifetimes.ts';
 import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
@@ -19,6 +20,7 @@ export const cases: readonly RigCase[] = [
   ...userCases,
   ...hazardCases,
   ...vfioCases,
+  ...lifetimeCases,
   ...brokerCases,
   ...nestedCases,
   ...windowCases,
