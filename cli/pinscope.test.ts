@@ -433,7 +433,9 @@ describe('start', () => {
     const brief = (list: readonly Finding[]) => list.map(each => [each.rule, each.severity, each.resource]);
     expect(brief(recorded.findings)).toEqual(brief(findings));
     expect(recorded.notChecked).toEqual(notChecked);
-    expect(findings.map(({ rule, severity }) => [rule, severity])).toEqual([['disconnected', 'error']]);
+    // What is wrong with it, beside what is true of every such guest.
+    const wrong = findings.filter(({ severity }) => severity !== 'info');
+    expect(wrong.map(({ rule, severity }) => [rule, severity])).toEqual([['disconnected', 'error']]);
     const lost = recorded.resources.flatMap(({ pages }) =>
       (pages?.runs ?? []).filter(({ backing }) => backing === 'disconnected').map(({ count }) => count),
     );
@@ -505,13 +507,15 @@ describe('a session file', () => {
   test('that is damaged says what is missing, and shows the rest', () => {
     const file = join(dir, 'damaged.pinscope');
     const bytes = readFileSync(join(root, RECORDED));
-    bytes.fill(0, 9000, 9040);
-    writeFileSync(file, bytes.subarray(0, 33_000));
+    // Within its first frame, past the first samples; and its end cut off within the last.
+    const at = Math.floor(bytes.length * 0.4);
+    bytes.fill(0, at, at + 40);
+    writeFileSync(file, bytes.subarray(0, bytes.length - 100));
     const info = run('show', file, '--info');
     expect(info.status).toBe(0);
     expectPrintable(info.stdout);
     expect(info.stdout.replace(/\s+/g, ' ')).toMatch(
-      /\d+ samples from sample \d+ on are missing, after the one taken 2026-11-24 17:\d\d:\d\d UTC\. In the frame at byte 0:/,
+      /\d+ samples from sample \d+ on are missing, after the one taken \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\. In the frame at byte 0:/,
     );
     expect(info.stdout.replace(/\s+/g, ' ')).toMatch(/The file is whole up to sample \d+ and stops there/);
     const { samples, damage } = JSON.parse(run('show', file, '--info', '--json').stdout);

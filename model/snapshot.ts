@@ -108,6 +108,11 @@ export interface MemoryBlockState {
   readonly node: number | null;
   readonly validZones: readonly string[];
   readonly state: string;
+  /**
+   * Not all of it is System RAM: an offline is refused with EINVAL (mm/memory_hotplug.c offline_pages). `null`: /proc/iomem did not
+   * say. Recordings before this field lack it.
+   */
+  readonly holes?: boolean | null;
   /** `null` when no resource's pages could be read. */
   readonly pinnedPages: number | null;
   /** Inodes of the resources that hold pages here. */

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { parseCma } from '../model/host/cma.ts';
 import { parseCpuList } from '../model/host/cpulist.ts';
 import { parseHugepages } from '../model/host/hugepages.ts';
+import { hasHoles, parseSystemRam } from '../model/host/iomem.ts';
 import { type MemoryBlocks, parseMemoryBlocks } from '../model/host/memory-blocks.ts';
 import { type PageTypeInfo, parsePageTypeInfo } from '../model/host/pagetypeinfo.ts';
 import { follPin, parseVmstat } from '../model/host/vmstat.ts';
@@ -92,7 +93,16 @@ function readCma(files: HostFiles, zones: readonly ZoneState[] | undefined): Rea
 
 function readBlocks(files: HostFiles): Reading<MemoryBlocks> {
   const tree = files.tree(BLOCKS, /\/(block_size_bytes|state|valid_zones|node\d+)$/, 1, /\/memory(\d+)?$/);
-  return understood(tree, all => parseMemoryBlocks(all));
+  // Without CAP_SYS_ADMIN its addresses are zero.
+  const ram = known(files.parsed('/proc/iomem', parseSystemRam)) ?? null;
+  return understood(tree, all => {
+    const { blockBytes, blocks } = parseMemoryBlocks(all);
+    const rangeOf = (block: number) => ({ start: block * blockBytes, end: (block + 1) * blockBytes });
+    return {
+      blockBytes,
+      blocks: blocks.map(block => ({ ...block, holes: hasHoles(ram, rangeOf(block.block)) })),
+    };
+  });
 }
 
 function readNodes(files: HostFiles): Reading<NodeState[]> {

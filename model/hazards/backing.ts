@@ -51,7 +51,11 @@ export const backingRules: readonly Rule[] = [
     severity: 'error',
     fires: 'A udmabuf holds pages that are no longer those of the memory it was made from.',
     needs: ['backing'],
-    test: runs => run => runs.backing[run] === DISCONNECTED,
+    // A program that maps no memory has none that it could be disconnected from: zombie-pages and outlived tell of it.
+    test: (runs, { target }) =>
+      target.kind === 'other' && target.ram?.length === 0
+        ? () => false
+        : run => runs.backing[run] === DISCONNECTED,
     tell: hit => ({
       title: `${share(hit)} no longer the ${hit.sample.target.kind === 'qemu' ? 'guest’s' : 'memfd’s'}`,
       explanation: explain(hit),

@@ -33,19 +33,22 @@ export interface BlocksOf {
   readonly resources: readonly SampledResource[];
 }
 
+const HOLES = 'whether all of it is memory was not read (an offline of a block with holes is refused)';
 const OTHERS = 'buffers and long-term pins (vfio, RDMA, io_uring) of other processes are not looked at';
 const KERNEL = 'the kernel’s own pages (slab, page tables) may lie there, and they do not move either';
 
 /**
  * Online blocks with pages of the buffers whose pages were read, ascending: those of buffers whose pages were not are not in it.
- * Blocks that no buffer holds, and those that cannot go offline whoever holds them (`valid_zones` is `none`: they have holes, or
- * pages of two zones; drivers/base/memory.c valid_zones_show), are left out. Nothing is tried: offlining a held block does not
+ * Blocks that no buffer holds, and those that cannot go offline whoever holds them (`valid_zones` is `none`: pages of
+ * two zones; drivers/base/memory.c valid_zones_show; or not all of it is memory), are left out. Nothing is tried: offlining a held block does not
  * fail, it loops (mm/memory_hotplug.c offline_pages).
  */
 export function planBlocks({ host, resources }: BlocksOf): BlockPlan[] {
   const { memoryBlocks, memoryBlockBytes } = host;
   if (!memoryBlocks || memoryBlockBytes === null) return [];
-  const blocks = memoryBlocks.filter(({ state, validZones }) => state === 'online' && canGo(validZones));
+  const blocks = memoryBlocks.filter(
+    ({ state, validZones, holes }) => state === 'online' && canGo(validZones) && holes !== true,
+  );
   const blockPages = memoryBlockBytes / 4096;
   // Where the pages of a buffer are unknown, the host's rows say nothing of the others either.
   const together = blocks.some(({ pinnedPages }) => pinnedPages === null)
@@ -57,7 +60,7 @@ export function planBlocks({ host, resources }: BlocksOf): BlockPlan[] {
     : blocks;
   const held = together.filter(({ pinnedPages }) => (pinnedPages ?? 0) > 0);
   const shares = sharesOf(held, blockPages, resources);
-  return held.map(({ block, startPfn, node, state, validZones, pinnedPages }) => {
+  return held.map(({ block, startPfn, node, state, validZones, holes, pinnedPages }) => {
     const most = (shares.get(block) ?? []).sort((a, b) => b.pages - a.pages || a.inode - b.inode);
     const alone = validZones.every(zone => zone === 'Movable');
     return {
@@ -65,7 +68,7 @@ export function planBlocks({ host, resources }: BlocksOf): BlockPlan[] {
       pinnedPages: pinnedPages ?? 0,
       heldBy: most.map(({ inode }) => inode),
       heldPages: most.map(({ pages }) => pages),
-      unknown: alone ? OTHERS : `${KERNEL}; ${OTHERS}`,
+      unknown: [...(alone ? [] : [KERNEL]), ...(holes === false ? [] : [HOLES]), OTHERS].join('; '),
     };
   });
 }

@@ -242,7 +242,17 @@ export class PinscopeWindow {
     const findings = this.page.getByRole('region', { name: 'Findings' });
     await findings.waitFor();
     const mark = this.page.getByRole('img', { name: /^(warning|error)$/ });
-    return findings.getByRole('group').filter({ has: mark }).allTextContents();
+    return findings.getByRole('option').filter({ has: mark }).allTextContents();
+  }
+
+  /** What the pane beside the findings says of the one with this title: why, evidence, what to do. */
+  async explanationOf(title: RegExp): Promise<string> {
+    tell(`explanation of ${title}`);
+    await this.page.keyboard.press('Alt+4');
+    await this.page.getByRole('option', { name: title }).click();
+    const pane = this.page.getByRole('region', { name: /^Explanation of/ });
+    await pane.getByText(title).first().waitFor();
+    return (await pane.textContent()) ?? '';
   }
 
   /** Samples of this session, as the status bar says. */

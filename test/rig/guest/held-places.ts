@@ -11,8 +11,10 @@
  * writes to all of its RAM, and each blob is put together of guest pages that lie in its place; nothing depends on the order in
  * which the kernel hands pages out.
  */
+
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
+import { hasHoles, parseSystemRam } from '../../../model/host/iomem.ts';
 import { parseGpa2hva } from '../../../model/qemu/addresses.ts';
 import type { MemoryEntry } from './gpu.ts';
 import { guestRam, type QemuOptions, type RealQemu, startQemu } from './qemu.ts';
@@ -38,6 +40,9 @@ export interface HeldPlaces {
 /** Pages of each blob: a screen of 1024 x 768, a window, a cursor. */
 const PAGES: Readonly<Record<Place, number>> = { movable: 768, cma: 256, elsewhere: 64 };
 
+/** Of the rig's machines (x86 below 64 GiB). */
+const BLOCK_PAGES = 32_768;
+
 /**
  * Starts QEMU, has its guest write to all RAM, and makes the three blobs.
  * @throws Error when the machine gives the guest too few pages of a place; it names how many there were
@@ -60,10 +65,16 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
   const pfns = await hostPages(vm, guestRam.free, pages);
   const isCma = cmaTest();
   const isMovable = movableTest();
+  // An offline of a block with a hole is refused, whoever holds pages there: the last one of the zone has the firmware's tables.
+  const ram = parseSystemRam(readFileSync('/proc/iomem', 'utf8'));
+  const whole = (pfn: number) => {
+    const start = Math.floor(pfn / BLOCK_PAGES) * BLOCK_PAGES * 4096;
+    return hasHoles(ram, { start, end: start + BLOCK_PAGES * 4096 }) === false;
+  };
   const placed: Record<Place, number[]> = { movable: [], cma: [], elsewhere: [] };
   pfns.forEach((pfn, i) => {
     const [movable, cma] = [isMovable(pfn), isCma(pfn)];
-    if (movable && cma) return;
+    if (movable && (cma || !whole(pfn))) return;
     placed[movable ? 'movable' : cma ? 'cma' : 'elsewhere'].push(i);
   });
   const gpu = await vm.gpu();
