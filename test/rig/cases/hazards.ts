@@ -1,5 +1,4 @@
 /** Hazards, from pages that really are where they should not be to the sentence on the terminal. */
-import { RULES } from '../../../model/hazards/index.ts';
 import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
 import type { Finding, Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
