@@ -1,6 +1,6 @@
 /** Comparing a snapshot with other sources of the same facts. */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
-import type { PageRun, Resource, Snapshot } from '../../model/snapshot.ts';
+import type { Finding, PageRun, Resource, Snapshot } from '../../model/snapshot.ts';
 import type { CaseContext } from './case.ts';
 import { type BufferEvent, expandPages } from './guest/buffers.ts';
 
@@ -106,4 +106,17 @@ export function pageFlags(pfn: number): bigint {
 /** 512-byte blocks that a memfd has: grows when something touches a hole. */
 export function allocatedBlocks(pid: number, fd: number): number {
   return statSync(`/proc/${pid}/fd/${fd}`).blocks;
+}
+
+/** Each shell line of evidence prints something here. */
+export async function checkRechecks(t: CaseContext, findings: readonly Finding[]): Promise<void> {
+  // The line is for a user's shell: there, sudo asks, and pinscope is on the PATH.
+  const words = `sudo() { "$@"; }; pinscope() { ${process.execPath} ${t.root}/dist/cli/pinscope.js "$@"; }; set -o pipefail; `;
+  const silent: string[] = [];
+  const lines = new Set(findings.flatMap(({ evidence }) => evidence.map(({ recheck }) => recheck)));
+  for (const line of lines) {
+    const printed = await t.sh(words + line).catch((error: Error) => `!${error.message}`);
+    if (printed.trim() === '' || printed.startsWith('!')) silent.push(`${line}: ${printed}`);
+  }
+  t.ok(`${lines.size} shell lines of evidence show something`, lines.size > 0 && silent.length === 0, silent);
 }

@@ -2,7 +2,7 @@
 import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
 import type { Finding, Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
-import { pagesOf, pfnsOf } from '../compare.ts';
+import { checkRechecks, pagesOf, pfnsOf } from '../compare.ts';
 import { scattered } from '../guest/gpu.ts';
 import { heldPlaces } from '../guest/held-places.ts';
 import { guestRam } from '../guest/qemu.ts';
@@ -21,19 +21,6 @@ async function offlinable(t: CaseContext, pfns: readonly number[]): Promise<numb
     if (zones.trim() === 'Movable') return block;
   }
   throw new Error('no block of these pages is whole and of ZONE_MOVABLE alone');
-}
-
-/** Each shell line of evidence prints something here. */
-async function checkRechecks(t: CaseContext, findings: readonly Finding[]): Promise<void> {
-  // The line is for a user's shell: there, sudo asks, and pinscope is on the PATH.
-  const words = `sudo() { "$@"; }; pinscope() { ${process.execPath} ${t.root}/dist/cli/pinscope.js "$@"; }; set -o pipefail; `;
-  const silent: string[] = [];
-  const lines = new Set(findings.flatMap(({ evidence }) => evidence.map(({ recheck }) => recheck)));
-  for (const line of lines) {
-    const printed = await t.sh(words + line).catch((error: Error) => `!${error.message}`);
-    if (printed.trim() === '' || printed.startsWith('!')) silent.push(`${line}: ${printed}`);
-  }
-  t.ok(`${lines.size} shell lines of evidence show something`, lines.size > 0 && silent.length === 0, silent);
 }
 
 export const hazardCases: readonly RigCase[] = [

@@ -2,6 +2,7 @@ import type { RigCase } from '../case.ts';
 import { brokerCases } from './broker.ts';
 import { bufferCases } from './buffers.ts';
 import { consoleCases } from './console.ts';
+import { creationCases } from './creation.ts';
 import { hazardCases } from './hazards.ts';
 import { lifetimeCases } from './lifetimes.ts';
 import { nestedCases } from './nested.ts';
@@ -21,6 +22,7 @@ export const cases: readonly RigCase[] = [
   ...hazardCases,
   ...vfioCases,
   ...lifetimeCases,
+  ...creationCases,
   ...brokerCases,
   ...nestedCases,
   ...windowCases,
