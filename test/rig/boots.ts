@@ -7,6 +7,7 @@ export type BootId =
   | 'numa'
   | 'vfio'
   | 'gigantic'
+  | 'gigantic-movable'
   | 'lockdown'
   | 'nested'
   | 'window'
@@ -80,6 +81,21 @@ export const boots: readonly Boot[] = [
       'numa=fake=2',
     ],
     // Room for 1 GiB in one piece on a fake node beside the hole below 4 GiB.
+    memoryMiB: 6144,
+    timeoutSeconds: 300,
+  },
+  {
+    // Before the kernel has zones it takes 1 GiB from the top of memory, which becomes the movable zone: all above 4 GiB.
+    id: 'gigantic-movable',
+    kernels: ['6.12', '7.2'],
+    append: [
+      'default_hugepagesz=2M',
+      'hugepagesz=1G',
+      'hugepages=1',
+      'hugepagesz=2M',
+      'hugepages=40',
+      'movablecore=3G',
+    ],
     memoryMiB: 6144,
     timeoutSeconds: 300,
   },

@@ -4,6 +4,7 @@ import { bufferCases } from './buffers.ts';
 import { consoleCases } from './console.ts';
 import { creationCases } from './creation.ts';
 import { hazardCases } from './hazards.ts';
+import { hugetlbHazardCases } from './hugetlb-hazards.ts';
 import { lifetimeCases } from './lifetimes.ts';
 import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
@@ -23,6 +24,7 @@ export const cases: readonly RigCase[] = [
   ...vfioCases,
   ...lifetimeCases,
   ...creationCases,
+  ...hugetlbHazardCases,
   ...brokerCases,
   ...nestedCases,
   ...windowCases,
