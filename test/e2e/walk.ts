@@ -65,7 +65,7 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
   await status(page, 'RECORDING, not this machine');
   await page
     .getByRole('region', { name: 'Verdict' })
-    .getByText('24 of 2025 pages no longer the guest’s')
+    .getByRole('button', { name: /24 of 2025 pages no longer the guest’s/ })
     .waitFor();
 
   // Resources, filter, detail.
