@@ -84,7 +84,7 @@ export const hugetlbHazardCases: readonly RigCase[] = [
     },
   },
   {
-    name: 'reservations of the pool below zero: a memfd that is not mapped, on 6.12',
+    name: 'reservations of the pool: a memfd that is not mapped takes them below zero on 6.12',
     boot: 'numa',
     kernels: ['6.12', '7.2'],
     async run(t) {
