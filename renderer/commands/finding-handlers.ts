@@ -31,7 +31,7 @@ export interface FindingStates {
 export function findingHandlers(states: FindingStates): Record<FindingCommandId, () => void> {
   const { session, navigation, tables, mutes, findings, asTyped } = states;
   const step = (by: 1 | -1) => () => {
-    if (session.sample !== null) findings.step(session.sample, by);
+    if (session.sample !== null) findings.step(session.sample, by, navigation.view === 'findings');
     void navigation.go('findings');
   };
   const withFinding = (act: (finding: Finding, sample: Sample) => void) => () => {

@@ -63,9 +63,17 @@ export class Findings {
     return { rule: this.#rule, finding, ended: finding === null };
   }
 
-  /** To the finding after or before the one that is explained, in the order of the list; around its end. */
-  step(sample: Pick<Sample, 'findings'>, by: 1 | -1): void {
+  /**
+   * To the finding after or before the one that is explained, in the order of the list; around its end.
+   * @param seen whether the list is in view: from elsewhere, the first step leads to the one that is explained unasked
+   */
+  step(sample: Pick<Sample, 'findings'>, by: 1 | -1, seen = true): void {
     const heard = this.#heard(sample);
+    if (this.#rule === null && !seen && by > 0) {
+      const [first] = heard;
+      if (first !== undefined) this.choose(first);
+      return;
+    }
     const at = heard.findIndex(({ key }) => key === this.explained(sample)?.finding?.key);
     const next = heard[at < 0 ? (by > 0 ? 0 : heard.length - 1) : (at + by + heard.length) % heard.length];
     if (next !== undefined) this.choose(next);

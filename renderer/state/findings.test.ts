@@ -65,3 +65,12 @@ test('a rule is explained without a finding', () => {
   expect(findings.explained(sample)).toEqual({ rule: 'pin-in-cma', finding: null, ended: false });
   expect(walked(findings, sample, -1, 1)).toEqual([1]);
 });
+
+test('the first step from another view leads to the worst finding, in the list to the one after it', () => {
+  const [elsewhere, inList] = [new Findings(new Mutes()), new Findings(new Mutes())];
+  elsewhere.step(sample, 1, false);
+  inList.step(sample, 1, true);
+  const [first, second] = [elsewhere, inList].map(each => each.explained(sample)?.finding?.key);
+  const all = elsewhere.groups(sample).flatMap(({ findings }) => findings.map(({ key }) => key));
+  expect([first, second]).toEqual(all.slice(0, 2));
+});
