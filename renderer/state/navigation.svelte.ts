@@ -41,6 +41,7 @@ export class Navigation {
   async go(place: Place): Promise<void> {
     this.view = PLACES[place] ?? this.view;
     await tick();
-    document.getElementById(placeId(place))?.focus();
+    // The list of findings is taller than its pane: it is not to scroll its first words away.
+    document.getElementById(placeId(place))?.focus({ preventScroll: true });
   }
 }

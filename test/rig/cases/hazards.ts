@@ -178,12 +178,23 @@ export const hazardCases: readonly RigCase[] = [
         /ERROR +disconnected[\s\S]* sudo [^|]*pinscope(\.js)? snapshot/.test(one.stdout),
         one.stdout,
       );
+
+      // The same by the system call alone: whoever has the memfd may.
+      const punched = guestRam.free + 0x40000;
+      const memfd = await t.sh(`find /proc/${vm.pid}/fd -lname '/memfd:memory-backend-memfd*' | head -n 1`);
+      await t.sh(`fallocate --punch-hole --offset ${punched} --length 4096 ${memfd.trim()}`);
+      const after = await t.snapshot(vm.pid);
+      t.judged('then fallocate punches a fourth', after);
+      const lostNow = after.findings.filter(({ rule }) => rule === 'disconnected');
+      t.equal('a page more', brief(lostNow), [
+        ['disconnected', 'error', inode, '4 of 2025 pages no longer the guest’s'],
+      ]);
+      t.equal('at its address', lostNow[0]?.evidence[0]?.value, '0x200000-0x201fff, 0x210000, 0x240000');
     },
   },
   {
     name: 'private RAM: told of the process, and its buffers are disconnected because of it',
     boot: 'zones',
-    kernels: ['6.12', '7.2'],
     async run(t) {
       const vm = await t.qemu({ backend: 'share=off' });
       for (let i = 0; i < 8; i++) await vm.qtest.writeBytes(0x400_0000 + i * 4096, Buffer.from('guest'));
