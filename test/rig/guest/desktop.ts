@@ -258,7 +258,7 @@ export class PinscopeWindow {
   /** Samples of this session, as the status bar says. */
   async samplesTaken(): Promise<number> {
     const text = (await this.page.getByRole('contentinfo').textContent()) ?? '';
-    const taken = /(\d+) taken/.exec(text)?.[1];
+    const taken = /(\d+) samples/.exec(text)?.[1];
     if (taken === undefined) throw new Error(`the status bar counts no samples: ${text}`);
     return Number(taken);
   }
