@@ -115,7 +115,7 @@ async function round(size: SyntheticSize, periodMs: number): Promise<Round> {
 /** Three steps in from all: as far from both ends as panning goes. */
 async function toMiddle(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Show all of the map' }).click();
-  for (let i = 0; i < 3; i++) await page.getByRole('button', { name: 'Zoom the Map In' }).click();
+  for (let i = 0; i < 3; i++) await page.getByRole('button', { name: 'Zoom the map in' }).click();
 }
 
 /**
