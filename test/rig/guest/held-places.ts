@@ -74,7 +74,7 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
   const placed: Record<Place, number[]> = { movable: [], cma: [], elsewhere: [] };
   pfns.forEach((pfn, i) => {
     const [movable, cma] = [isMovable(pfn), isCma(pfn)];
-    if (movable && (cma || !whole(pfn))) return;
+    if (movable && cma) return;
     placed[movable ? 'movable' : cma ? 'cma' : 'elsewhere'].push(i);
   });
   const gpu = await vm.gpu();
@@ -84,7 +84,9 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
       const found = Object.entries(placed).map(([name, list]) => `${list.length} ${name}`);
       throw new Error(`of ${pages} guest pages ${found.join(', ')}; ${PAGES[place]} ${place} are needed`);
     }
-    const chosen = placed[place].slice(0, PAGES[place]);
+    // Those whose block could go offline, where there are enough.
+    const best = placed[place].filter(i => whole(pfns[i] ?? 0));
+    const chosen = (best.length < PAGES[place] ? placed[place] : best).slice(0, PAGES[place]);
     const gpas = chosen.map(i => guestRam.free + i * 4096);
     blobs.push({
       place,
