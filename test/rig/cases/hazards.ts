@@ -97,8 +97,6 @@ export const hazardCases: readonly RigCase[] = [
         await t.sh(`cat /sys/devices/system/memory/memory${block}/state`),
         'offline\n',
       );
-      // For the case after this one.
-      await t.sh(`echo online_movable >/sys/devices/system/memory/memory${block}/state`);
     },
   },
   {

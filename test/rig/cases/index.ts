@@ -20,6 +20,8 @@ export const cases: readonly RigCase[] = [
   ...qemuCases,
   ...raceCases,
   ...userCases,
+  // Before those that take memory offline: what comes back is not where it was.
+  ...windowCases,
   ...hazardCases,
   ...vfioCases,
   ...lifetimeCases,
@@ -27,6 +29,5 @@ export const cases: readonly RigCase[] = [
   ...hugetlbHazardCases,
   ...brokerCases,
   ...nestedCases,
-  ...windowCases,
   ...consoleCases,
 ];
