@@ -26,7 +26,7 @@ test('a disconnected page of the recording is named with all its places', () => 
     const facts = Object.fromEntries(spotFacts(model, spot).map(({ name, value }) => [name, value]));
     expect(facts).toMatchObject({
       'dma-buf': '7',
-      PFN: '0x29ed',
+      PFN: '0x2502',
       'Guest address': '0x100060000',
       'RAM offset': 'memfd 1025 + 0x60000',
       Zone: 'DMA32',
@@ -34,8 +34,8 @@ test('a disconnected page of the recording is named with all its places', () => 
       Backing: 'disconnected',
     });
     expect(spotWords(spot)).toContain('disconnected');
-    expect(addressText(model.space, spot.position)).toBe(space === 'host' ? '0x29ed' : '0x100060000');
-    expect(pageText(model.space, spot.position)).toBe(space === 'host' ? '0x29ed' : '0x100060');
+    expect(addressText(model.space, spot.position)).toBe(space === 'host' ? '0x2502' : '0x100060000');
+    expect(pageText(model.space, spot.position)).toBe(space === 'host' ? '0x2502' : '0x100060');
   }
 });
 
