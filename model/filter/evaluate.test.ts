@@ -33,19 +33,19 @@ test.each([
   ['folio == 2MiB && holds > 2MiB', [1, 3]],
   ['!(folio >= 2MiB)', [7, 8]],
   ['ram == 1025', [7, 8]],
-  // Inside the first run of dma-buf 1: pages 10752 to 10759.
-  ['pfn == 10755', [1]],
-  ['pfn == 0x2a00..0x2a03', [1]],
+  // Inside the first run of dma-buf 1: pages 11264 to 11271.
+  ['pfn == 11267', [1]],
+  ['pfn == 0x2c00..0x2c03', [1]],
   ['gpa == 0x200fff', [1]],
   ['gpa >= 4GiB', [7, 8]],
   ['gpa < 0x201000', [1]],
-  ['age > 400ms', [1, 2, 3, 4, 5]],
+  ['age > 1040ms', [1, 2, 3, 4, 5]],
   ['qemu && inode <= 2', [1, 2]],
   ['QEMU-SYSTEM', [1, 2, 3, 4, 5, 6, 7, 8]],
   ['weston', []],
   ['name == none && inode == 3', [3]],
   ['attached == no', [1, 2, 3, 4, 5, 6, 7, 8]],
-  ['device == none && pid == 182 && exporter == UDMABUF', [1, 2, 3, 4, 5, 6, 7, 8]],
+  ['device == none && pid == 184 && exporter == UDMABUF', [1, 2, 3, 4, 5, 6, 7, 8]],
 ])('of the recording, %j chooses %j', (text, inodes) => {
   expect(filter(text, recording)).toEqual([inodes, 0]);
 });
@@ -203,7 +203,10 @@ function valuesOf(field: string, resource: Resource, snapshot: Snapshot): (numbe
     case 'scanout':
       return virtio === null ? [null] : virtio.scanout === null ? [] : [virtio.scanout];
     case 'severity':
-      return [findings.some(({ severity }) => severity === 'error') ? 'error' : 'none'];
+      return [
+        ['error', 'warning', 'info'].find(each => findings.some(({ severity }) => severity === each)) ??
+          'none',
+      ];
     case 'rule':
       return findings.map(({ rule }) => rule);
     default:
