@@ -41,3 +41,6 @@ export function formatSpan(milliseconds: number): string {
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
+
+/** With a capital first letter, as a sentence begins; not for what is a command. */
+export const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;

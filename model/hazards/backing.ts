@@ -1,5 +1,6 @@
 import { DISCONNECTED } from '../run-columns.ts';
 import type { RamBackend } from '../snapshot.ts';
+import { isOn } from './blobs.ts';
 import { distinct, type PageHit, pageRule, ranges, share } from './page-rule.ts';
 import {
   type Evidence,
@@ -86,10 +87,7 @@ export const backingRules: readonly Rule[] = [
         };
       const blobs =
         resources.some(mayBeUdmabuf) ||
-        (target.devices?.virtioGpu.some(({ properties }) =>
-          /^(on|yes|true|y)$/.test(properties.blob ?? ''),
-        ) ??
-          false);
+        (target.devices?.virtioGpu.some(({ properties }) => isOn(properties.blob)) ?? false);
       const lost = target.ram.filter(isPrivate);
       if (!blobs || lost.length === 0) return { found: [], because: [] };
       return { found: [privateRam(target.pid, lost)], because: [] };

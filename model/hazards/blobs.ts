@@ -1,6 +1,15 @@
 import type { TargetDevice } from '../snapshot.ts';
 import { printable } from '../text.ts';
-import { type Evidence, mayBeUdmabuf, type Reason, type Unjudged, unlisted, whyMissing } from './rule.ts';
+import {
+  type Evidence,
+  mayBeUdmabuf,
+  type Outcome,
+  type Reason,
+  type Rule,
+  type Unjudged,
+  unlisted,
+  whyMissing,
+} from './rule.ts';
 
 /** As qapi_bool_parse() of qapi/qapi-util.c. */
 export const isOn = (value: string | undefined): boolean => /^(on|yes|true|y)$/.test(value ?? '');
@@ -19,18 +28,29 @@ export const blobDevices = ({ target }: Unjudged): readonly TargetDevice[] =>
  * What is no QEMU does not: the rules that ask are about QEMU's configuration.
  */
 export function makesBlobs(sample: Unjudged): boolean | Reason {
-  const { target, resources, sources } = sample;
+  const { target, resources } = sample;
   if (target.kind !== 'qemu') return unlisted(sample) ?? false;
   if (blobDevices(sample).length > 0 || resources.some(mayBeUdmabuf)) return true;
-  if (target.devices === null)
-    return whyMissing(
-      'the devices of this QEMU are not known',
-      sources,
-      ['cmdline'],
-      'its command line could not be read',
-    );
+  if (target.devices === null) return unknownDevices(sample);
   return unlisted(sample) ?? false;
 }
+
+/** Why the devices of the command line are missing. */
+export const unknownDevices = ({ sources }: Unjudged): Reason =>
+  whyMissing(
+    'the devices of this QEMU are not known',
+    sources,
+    ['cmdline'],
+    'its command line could not be read',
+  );
+
+/** The check of a rule about a QEMU that makes udmabufs of its guest's blobs; of any other process it is silent. */
+export const ofBlobs =
+  (check: (sample: Unjudged) => Outcome): Rule['check'] =>
+  sample => {
+    const makes = makesBlobs(sample);
+    return makes === true ? check(sample) : { found: [], because: makes === false ? [] : [makes] };
+  };
 
 /** Buffers of this process that are udmabufs, or may be. */
 export const liveBlobs = ({ resources }: Unjudged) => resources.filter(mayBeUdmabuf);

@@ -1,5 +1,6 @@
-import { plural } from '../format.ts';
+import { capital, plural } from '../format.ts';
 import { type BlockPlan, planBlocks, planLine } from '../join/block-plan.ts';
+import { unreadOf } from './page-rule.ts';
 import { type Evidence, heldWord, type Reason, type Rule, type Unjudged, whyMissing } from './rule.ts';
 import { udmabufs } from './use.ts';
 
@@ -41,8 +42,6 @@ export const blockRules: readonly Rule[] = [
   },
 ];
 
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
 function planEvidence(sample: Unjudged, plan: BlockPlan, all: number): Evidence {
   const more = all > NAMED ? `, ${all} blocks in all` : '';
   const holders = plan.heldBy.flatMap(
@@ -67,11 +66,5 @@ function unplanned(sample: Unjudged): Reason[] {
       ...because,
       whyMissing('the memory blocks are not known', sample.sources, ['memory-blocks'], 'not read'),
     ];
-  const unread = mine.filter(({ pages }) => pages === null).length;
-  if (unread === 0) return because;
-  const which =
-    unread === mine.length ? `all ${plural(unread, 'buffer')}` : `${unread} of ${mine.length} buffers`;
-  const what = `the pages of ${which} were not read`;
-  const why = whyMissing(what, sample.sources, ['kernel-memory'], 'they changed while they were read');
-  return [...because, why];
+  return [...because, ...unreadOf(sample, mine)];
 }

@@ -1,7 +1,7 @@
-import { plural } from '../format.ts';
+import { capital, plural } from '../format.ts';
 import type { Refusal } from '../snapshot.ts';
 import { printable } from '../text.ts';
-import { blobDevices, deviceEvidence, deviceName, liveBlobs, makesBlobs } from './blobs.ts';
+import { blobDevices, deviceEvidence, deviceName, liveBlobs, ofBlobs } from './blobs.ts';
 import {
   type Cause,
   deviceCauses,
@@ -12,7 +12,6 @@ import {
   memoryCauses,
   noMemoryCauses,
 } from './causes.ts';
-import { capital } from './limits.ts';
 import {
   type Evidence,
   type Outcome,
@@ -145,10 +144,7 @@ const foreseen = (causes: readonly Cause[]): Told => ({
 });
 
 function checkRefused(sample: Unjudged): Outcome {
-  const makes = makesBlobs(sample);
-  if (makes !== true) return { found: [], because: makes === false ? [] : [makes] };
   const { target, sources } = sample;
-  if (target.kind !== 'qemu') return { found: [], because: [] };
   const because: Reason[] = [];
   if (target.devices === null)
     because.push(
@@ -169,10 +165,7 @@ function checkRefused(sample: Unjudged): Outcome {
 }
 
 function checkWithout(sample: Unjudged): Outcome {
-  const makes = makesBlobs(sample);
-  if (makes !== true) return { found: [], because: makes === false ? [] : [makes] };
   const { target, sources, host } = sample;
-  if (target.kind !== 'qemu') return { found: [], because: [] };
   if (target.devices === null)
     return {
       found: [],
@@ -240,13 +233,13 @@ export const creationRules: readonly Rule[] = [
     severity: 'error',
     fires: 'QEMU has told of a refused UDMABUF_CREATE_LIST, or its configuration makes one certain.',
     needs: ['devices', 'limits', 'machine-memory', 'ram', 'refusals'],
-    check: checkRefused,
+    check: ofBlobs(checkRefused),
   },
   {
     id: 'blob-without-udmabuf',
     severity: 'error',
     fires: 'blob=on, but the device, its permissions, seals or the memory backend make it useless.',
     needs: ['devices', 'machine-memory', 'open-devices', 'udmabuf-device'],
-    check: checkWithout,
+    check: ofBlobs(checkWithout),
   },
 ];

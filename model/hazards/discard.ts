@@ -1,6 +1,6 @@
 import { formatBytes, plural } from '../format.ts';
 import type { TargetDevice } from '../snapshot.ts';
-import { deviceName, isOn, liveBlobs, recheckOptions } from './blobs.ts';
+import { deviceName, isOn, liveBlobs, recheckOptions, unknownDevices } from './blobs.ts';
 import {
   type Evidence,
   type Outcome,
@@ -92,15 +92,7 @@ function check(sample: Unjudged): Outcome {
   if (target.kind !== 'qemu' || live.length === 0) return { found: [], because: [] };
   const because: Reason[] = [];
   const { devices, migration, qmp } = target;
-  if (devices === null)
-    because.push(
-      whyMissing(
-        'the devices of this QEMU are not known',
-        sources,
-        ['cmdline'],
-        'its command line could not be read',
-      ),
-    );
+  if (devices === null) because.push(unknownDevices(sample));
   if ((migration?.capabilities ?? null) === null)
     because.push(
       whyMissing(

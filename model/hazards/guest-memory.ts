@@ -1,4 +1,5 @@
 import type { RamBackend } from '../snapshot.ts';
+import { isOn } from './blobs.ts';
 import { mayBeUdmabuf, type Reason, type Unjudged, whyMissing } from './rule.ts';
 
 /** Words for a backend in a sentence: QEMU's id, else its inode. */
@@ -10,10 +11,7 @@ export const ramName = ({ id, inode }: RamBackend): string => id ?? `memfd ${ino
  */
 export function makesUdmabufs({ target, resources }: Unjudged): boolean {
   if (resources.some(mayBeUdmabuf) || (target.open?.udmabuf ?? 0) > 0) return true;
-  return (
-    target.devices?.virtioGpu.some(({ properties }) => /^(on|yes|true|y)$/.test(properties.blob ?? '')) ??
-    false
-  );
+  return target.devices?.virtioGpu.some(({ properties }) => isOn(properties.blob)) ?? false;
 }
 
 /** Memfds whose pages are larger than the machine's, as far as is known; and why it may not be all. */

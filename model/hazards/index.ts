@@ -15,7 +15,7 @@ import { nodeRules } from './nodes.ts';
 import { outlivedRules } from './outlived.ts';
 import type { Past } from './past.ts';
 import { pinningRules } from './pinning.ts';
-import { type Rule, toFinding, toNotChecked, type Unjudged } from './rule.ts';
+import { type Rule, SEVERITY_RANK, toFinding, toNotChecked, type Unjudged } from './rule.ts';
 
 export type { Rule } from './rule.ts';
 
@@ -37,8 +37,6 @@ export const RULES: readonly Rule[] = [
   ...bugRules,
 ];
 
-const RANK = { error: 0, warning: 1, info: 2 } as const;
-
 /**
  * What is wrong with a sample, as far as its readings tell: findings by severity, then resource (those of the process first), one a
  * rule and resource; and every rule that could not look at everything, with the reason. No finding of such a rule says nothing.
@@ -57,6 +55,9 @@ export function evaluate(
     findings.push(...found.map(told => toFinding(rule, told)));
     if (because.length > 0) notChecked.push(toNotChecked(rule, because));
   }
-  findings.sort((a, b) => RANK[a.severity] - RANK[b.severity] || (a.resource ?? -1) - (b.resource ?? -1));
+  findings.sort(
+    (a, b) =>
+      SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity] || (a.resource ?? -1) - (b.resource ?? -1),
+  );
   return { findings, notChecked };
 }

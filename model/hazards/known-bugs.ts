@@ -1,13 +1,13 @@
-import { plural } from '../format.ts';
+import { capital, plural } from '../format.ts';
 import { printable } from '../text.ts';
 import { liveBlobs } from './blobs.ts';
 import { hugetlbRefused } from './causes.ts';
-import { capital } from './limits.ts';
 import {
   type Evidence,
   type Outcome,
   type Reason,
   type Rule,
+  SEVERITY_RANK,
   type Severity,
   type Unjudged,
   unlisted,
@@ -135,8 +135,6 @@ const leakedFd: Check = sample => {
   };
 };
 
-const RANK: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };
-
 function check(sample: Unjudged): Outcome {
   const whole = unlisted(sample);
   if (whole !== null) return { found: [], because: [whole] };
@@ -159,7 +157,7 @@ function check(sample: Unjudged): Outcome {
   const has = (member: string) => traits?.includes(member) ?? false;
   const bugs = [olderHugetlb, vmap, unreserved, cachedMapping, leakedFd]
     .flatMap(of => of(sample, has) ?? [])
-    .sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+    .sort((a, b) => SEVERITY_RANK[a.severity] - SEVERITY_RANK[b.severity]);
   const [first] = bugs;
   if (!first) return { found: [], because };
   return {

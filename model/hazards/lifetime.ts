@@ -18,7 +18,7 @@ const idlePin = bufferRule(
   (resource, sample, past) => {
     const idle = isIdle(sample, resource);
     if (idle !== true) return idle === false ? null : idle;
-    const since = past?.buffer(resource.inode)?.idleSince ?? null;
+    const since = past?.idleSince(resource.inode) ?? null;
     const span = since === null ? null : Date.parse(sample.takenAt) - since;
     const age = ageOf(sample, resource);
     const long = span !== null && span >= IDLE_MS;

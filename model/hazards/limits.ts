@@ -1,11 +1,11 @@
-import { formatBytes, plural } from '../format.ts';
+import { capital, formatBytes, plural } from '../format.ts';
 import type { SampledResource } from '../run-columns.ts';
 import {
   blobDevices,
   deviceEvidence,
   deviceName,
   liveBlobs,
-  makesBlobs,
+  ofBlobs,
   type Screen,
   screens,
   screenText,
@@ -132,9 +132,6 @@ export const parameterEvidence = ({ host }: Unjudged, limit: TooSmall['limit']):
   recheck: `cat ${PARAMETERS}/${limit}`,
 });
 
-/** A sentence begins with a capital; not what is a command. */
-export const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
-
 /** What raises a limit: at once, and for good. udmabuf is built in, so there is no module option. */
 export const raise = ({ limit, enough }: Pick<TooSmall, 'limit' | 'enough'>): string =>
   `set ${limit} to ${enough}: echo ${enough} | sudo tee ${PARAMETERS}/${limit} (at once; udmabuf.${limit}=${enough} on the kernel command line for good)`;
@@ -183,11 +180,8 @@ export const limitRules: readonly Rule[] = [
     severity: 'warning',
     fires: 'list_limit or size_limit_mb of udmabuf is too small for a configured output.',
     needs: ['devices', 'limits'],
-    check: sample => {
-      const makes = makesBlobs(sample);
-      if (makes !== true) return { found: [], because: makes === false ? [] : [makes] };
+    check: ofBlobs(sample => {
       const { target, sources, host } = sample;
-      if (target.kind !== 'qemu') return { found: [], because: [] };
       const because: Reason[] = [];
       if (target.devices === null)
         because.push(
@@ -207,6 +201,6 @@ export const limitRules: readonly Rule[] = [
       const all = tooSmall(sample);
       const [first] = all;
       return { found: first ? [tell(sample, all, first)] : [], because };
-    },
+    }),
   },
 ];

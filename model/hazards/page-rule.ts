@@ -118,7 +118,11 @@ class Gaps {
 export function unreadPages(sample: Unjudged): Reason[] {
   const whole = unlisted(sample);
   if (whole !== null) return [whole];
-  const mine = sample.resources.filter(mayBeUdmabuf);
+  return unreadOf(sample, sample.resources.filter(mayBeUdmabuf));
+}
+
+/** Why some of these buffers have no pages. */
+export function unreadOf(sample: Unjudged, mine: readonly SampledResource[]): Reason[] {
   const unread = mine.filter(({ pages }) => pages === null).length;
   if (unread === 0) return [];
   const which =

@@ -11,15 +11,6 @@ export interface PastPoint {
   readonly bytes: number;
 }
 
-/** What is remembered of a live buffer. */
-export interface PastBuffer {
-  /** When it was first and last seen, milliseconds since 1970. */
-  readonly firstSeen: number;
-  readonly lastSeen: number;
-  /** Since when every sample saw it without an attachment and without a mapping; null: it was used, or that is not known. */
-  readonly idleSince: number | null;
-}
-
 /** Points that are kept; past it every second one goes, so that any length of time fits. */
 const MOST_POINTS = 256;
 
@@ -33,7 +24,7 @@ export class Past {
   #every = 1;
   #skipped = 0;
   #samples = 0;
-  #buffers = new Map<number, PastBuffer>();
+  #idleSince = new Map<number, number>();
 
   /** Samples that were taken in, of this process. */
   get samples(): number {
@@ -43,9 +34,12 @@ export class Past {
   get points(): readonly PastPoint[] {
     return this.#points;
   }
-  /** Of a buffer that the newest sample taken in has. */
-  buffer(inode: number): PastBuffer | undefined {
-    return this.#buffers.get(inode);
+  /**
+   * Since when every sample saw this buffer without an attachment and without a mapping, milliseconds since 1970; null: the newest
+   * sample taken in has it not, it was used, or that is not known.
+   */
+  idleSince(inode: number): number | null {
+    return this.#idleSince.get(inode) ?? null;
   }
   /** Whether it is of the process of this sample. */
   isOf({ target }: Pick<Unjudged, 'target'>): boolean {
@@ -59,19 +53,10 @@ export class Past {
     if (!this.isOf(sample) || time < last) this.#begin(sample);
     this.#samples++;
     this.#point(time, sample);
-    this.#buffers = new Map(
-      sample.resources.map(resource => {
-        const before = this.#buffers.get(resource.inode);
-        const idle = isIdle(sample, resource);
-        return [
-          resource.inode,
-          {
-            firstSeen: before?.firstSeen ?? time,
-            lastSeen: time,
-            idleSince: idle === true ? (before?.idleSince ?? time) : null,
-          },
-        ];
-      }),
+    this.#idleSince = new Map(
+      sample.resources
+        .filter(resource => isIdle(sample, resource) === true)
+        .map(({ inode }) => [inode, this.#idleSince.get(inode) ?? time]),
     );
   }
 
@@ -81,7 +66,7 @@ export class Past {
     this.#every = 1;
     this.#skipped = 0;
     this.#samples = 0;
-    this.#buffers = new Map();
+    this.#idleSince = new Map();
   }
 
   #point(time: number, sample: Unjudged): void {

@@ -3,6 +3,8 @@ import type { Finding, NotChecked, SourceState } from '../snapshot.ts';
 import type { Past } from './past.ts';
 
 export type Severity = Finding['severity'];
+/** For sorting, worst first. */
+export const SEVERITY_RANK: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };
 export type Evidence = Finding['evidence'][number];
 
 /** A sample before the rules have seen it. */

@@ -39,9 +39,9 @@ const KERNEL = 'the kernel’s own pages (slab, page tables) may lie there, and 
 
 /**
  * Online blocks with pages of the buffers whose pages were read, ascending: those of buffers whose pages were not are not in it.
- * Blocks that no buffer holds, and those that cannot go offline whoever holds them (`valid_zones` is `none`: pages of
- * two zones; drivers/base/memory.c valid_zones_show; or not all of it is memory), are left out. Nothing is tried: offlining a held block does not
- * fail, it loops (mm/memory_hotplug.c offline_pages).
+ * Blocks that no buffer holds, and those that cannot go offline whoever holds them (`valid_zones` is `none`: pages of two zones,
+ * drivers/base/memory.c valid_zones_show; or not all of it is memory), are left out. Nothing is tried: offlining a held block does
+ * not fail, it loops (mm/memory_hotplug.c offline_pages).
  */
 export function planBlocks({ host, resources }: BlocksOf): BlockPlan[] {
   const { memoryBlocks, memoryBlockBytes } = host;
