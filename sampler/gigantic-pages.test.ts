@@ -2,8 +2,9 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { FrameMap } from '../model/join/frames.ts';
+import { GIGANTIC_PAGE } from '../model/units.ts';
 import { RecordedHost } from '../test/recorded-host.ts';
-import { GIGANTIC, readGiganticPages } from './gigantic-pages.ts';
+import { readGiganticPages } from './gigantic-pages.ts';
 
 const open: RecordedHost[] = [];
 afterEach(() => {
@@ -24,11 +25,18 @@ function mapped(entries: readonly (bigint | null)[]) {
   open.push(host);
   host.write('/proc/5/pagemap', '');
   const fd = openSync(join(host.root, 'proc/5/pagemap'), 'r+');
-  const end = GIGANTIC * (entries.length + 1);
+  const end = GIGANTIC_PAGE * (entries.length + 1);
   for (const [i, entry] of [...entries, 0n].entries())
-    writeSync(fd, new BigUint64Array([entry ?? 0n]), 0, 8, ((i + 1) * GIGANTIC * 8) / 4096);
+    writeSync(fd, new BigUint64Array([entry ?? 0n]), 0, 8, ((i + 1) * GIGANTIC_PAGE * 8) / 4096);
   closeSync(fd);
-  const mapping = { start: BigInt(GIGANTIC), end: BigInt(end), offset: 0, dev: 1, inode: 2, shared: true };
+  const mapping = {
+    start: BigInt(GIGANTIC_PAGE),
+    end: BigInt(end),
+    offset: 0,
+    dev: 1,
+    inode: 2,
+    shared: true,
+  };
   return { host, mapping };
 }
 const at = (gib: number) => PRESENT | BigInt(gib * 2 ** 18);

@@ -3,12 +3,11 @@ import type { FrameMap } from '../model/join/frames.ts';
 import type { RamMapping } from '../model/join/ram.ts';
 import { absent, denied, ok, type Reading } from '../model/reading.ts';
 import type { RamBackend } from '../model/snapshot.ts';
+import { GIGANTIC_PAGE } from '../model/units.ts';
 import type { Native } from '../native/index.ts';
 import { failure, type HostFiles } from './files.ts';
 import { grantFor } from './grants.ts';
 
-/** From here on a hugetlb page is gigantic: it never migrates out of ZONE_MOVABLE for a pin (mm/gup.c, measured on 6.12 and 7.2). */
-export const GIGANTIC = 2 ** 30;
 /** Of a page table entry (native PageRuns). */
 const PRESENT = 0x100;
 
@@ -50,6 +49,6 @@ export async function readGiganticPages(
 function firstPages(mappings: readonly RamMapping[]): Float64Array {
   const pages: number[] = [];
   for (const { start, end } of mappings)
-    for (let at = Number(start); at < Number(end); at += GIGANTIC) pages.push(at / 4096);
+    for (let at = Number(start); at < Number(end); at += GIGANTIC_PAGE) pages.push(at / 4096);
   return Float64Array.from(pages);
 }

@@ -1,6 +1,7 @@
 import { formatBytes } from '../format.ts';
 import type { RamBackend } from '../snapshot.ts';
 import { printable } from '../text.ts';
+import { GIGANTIC_PAGE } from '../units.ts';
 import { liveBlobs, recheckOptions } from './blobs.ts';
 import { parameterEvidence, raise, tooSmall } from './limits.ts';
 import type { Evidence, Unjudged } from './rule.ts';
@@ -16,8 +17,6 @@ export interface Cause {
   readonly fix: string;
   readonly evidence: readonly Evidence[];
 }
-
-const GIB = 2 ** 30;
 
 /** Shows F_GET_SEALS (1034) of every memfd: without bit 2, F_SEAL_SHRINK, udmabuf refuses it. */
 const sealsLine = (pid: number): string =>
@@ -224,7 +223,7 @@ export function noMemoryCauses(sample: Unjudged): Cause[] {
       ],
     });
   const cma = host.cma?.some(({ totalPages }) => totalPages > 0) ?? null;
-  if (pinned && size !== GIB && (movable !== false || cma !== false))
+  if (pinned && size !== GIGANTIC_PAGE && (movable !== false || cma !== false))
     causes.push({
       certain: false,
       words:

@@ -1,15 +1,14 @@
 import { plural } from '../format.ts';
 import type { RamBackend } from '../snapshot.ts';
+import { GIGANTIC_PAGE } from '../units.ts';
 import { hugetlbRam, makesUdmabufs, ramName, sum } from './guest-memory.ts';
 import { type Outcome, type Rule, type Told, type Unjudged, whyMissing } from './rule.ts';
-
-const GIGANTIC = 2 ** 30;
 
 function checkGigantic(sample: Unjudged): Outcome {
   const { host, target, sources } = sample;
   if (target.ram !== null && !makesUdmabufs(sample)) return { found: [], because: [] };
   const { ram, because } = hugetlbRam(sample);
-  const gigantic = ram.filter(({ pageSizeBytes }) => (pageSizeBytes ?? 0) >= GIGANTIC);
+  const gigantic = ram.filter(({ pageSizeBytes }) => (pageSizeBytes ?? 0) >= GIGANTIC_PAGE);
   // The page-refs era takes a page where it lies: pin-in-movable tells of it then.
   const era = host.kernel.udmabufEra;
   if (gigantic.length === 0 || era === 'page-refs' || era === 'absent') return { found: [], because };
