@@ -1,18 +1,10 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fixture, hasFixture, hosts, madeBuffers } from '../test/fixtures.ts';
-import { dmabufInfo, RecordedHost, statText } from '../test/recorded-host.ts';
+import { dmabufInfo, type RecordedHost, recordedHosts, statText } from '../test/recorded-host.ts';
 import { failure } from './files.ts';
 import { scanHolders } from './holders.ts';
 
-const open: RecordedHost[] = [];
-afterAll(() => {
-  for (const host of open) host.close();
-});
-function recorded(name?: string): RecordedHost {
-  const host = new RecordedHost(name);
-  open.push(host);
-  return host;
-}
+const recorded = recordedHosts();
 const scan = (host: RecordedHost, only?: readonly number[]) => scanHolders(host.files, host.native, only);
 
 const withBuffers = hosts.filter(host => hasFixture(host, '/buffers.jsonl'));

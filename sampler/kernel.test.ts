@@ -1,21 +1,13 @@
 import { existsSync } from 'node:fs';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { known } from '../model/reading.ts';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
 import { lacks } from '../test/need.ts';
-import { RecordedHost } from '../test/recorded-host.ts';
+import { recordedHosts } from '../test/recorded-host.ts';
 import { HostFiles } from './files.ts';
 import { type Kernel, openKernel, readKernel } from './kernel.ts';
 
-const open: RecordedHost[] = [];
-afterAll(() => {
-  for (const host of open) host.close();
-});
-function recorded(name?: string): RecordedHost {
-  const host = new RecordedHost(name);
-  open.push(host);
-  return host;
-}
+const recorded = recordedHosts();
 
 describe.each(hosts)('%s without BTF', name => {
   const release = /^linux-([\d.]+)/.exec(name)?.[1] ?? '';

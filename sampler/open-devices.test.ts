@@ -1,20 +1,12 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { known } from '../model/reading.ts';
 import type { FdTable } from '../native/index.ts';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
-import { RecordedHost } from '../test/recorded-host.ts';
+import { type RecordedHost, recordedHosts } from '../test/recorded-host.ts';
 import { LISTED_LINKS } from './broker-protocol.ts';
 import { readOpenDevices } from './open-devices.ts';
 
-const open: RecordedHost[] = [];
-afterAll(() => {
-  for (const host of open) host.close();
-});
-function recorded(name?: string): RecordedHost {
-  const host = new RecordedHost(name);
-  open.push(host);
-  return host;
-}
+const recorded = recordedHosts();
 
 describe.each(hosts.filter(host => hasFixture(host, '/proc/qemu')))('QEMU on %s', name => {
   test('has /dev/udmabuf open, and nothing else of these', async () => {

@@ -1,18 +1,10 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
-import { dmabufInfo, RecordedHost, statText } from '../test/recorded-host.ts';
+import { dmabufInfo, recordedHosts, statText } from '../test/recorded-host.ts';
 import { listProcesses } from './process-list.ts';
 import { readUsers } from './users.ts';
 
-const open: RecordedHost[] = [];
-afterAll(() => {
-  for (const host of open) host.close();
-});
-function recorded(name?: string): RecordedHost {
-  const host = new RecordedHost(name);
-  open.push(host);
-  return host;
-}
+const recorded = recordedHosts();
 
 describe.each(hosts.filter(host => hasFixture(host, '/proc/qemu')))('%s', name => {
   const host = recorded(name);

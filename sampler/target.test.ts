@@ -1,24 +1,16 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { known } from '../model/reading.ts';
 import type { NodeState } from '../model/snapshot.ts';
 import { loadNative } from '../native/index.ts';
 import { fixture, hasFixture, hosts } from '../test/fixtures.ts';
 import { withHolder } from '../test/holder.ts';
-import { RecordedHost } from '../test/recorded-host.ts';
+import { type RecordedHost, recordedHosts } from '../test/recorded-host.ts';
 import { HostFiles } from './files.ts';
 import { readStat } from './process.ts';
 import { SourceLog } from './sources.ts';
 import { readKind, readTarget } from './target.ts';
 
-const open: RecordedHost[] = [];
-afterAll(() => {
-  for (const host of open) host.close();
-});
-function recorded(name?: string): RecordedHost {
-  const host = new RecordedHost(name);
-  open.push(host);
-  return host;
-}
+const recorded = recordedHosts();
 
 async function read(host: Pick<RecordedHost, 'files' | 'native'>, pid: number, nodes?: readonly NodeState[]) {
   const stat = readStat(host.files, pid);

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 import { parseStat } from '../model/proc/stat.ts';
 import { type FdTable, loadNative, type Native } from '../native/index.ts';
 import { HostFiles } from '../sampler/files.ts';
@@ -157,4 +158,17 @@ function ctimeNs(fields: readonly string[]): bigint {
   const [, , , , date = '', time = '', zone = ''] = fields;
   const [whole = '', fraction = ''] = time.split('.');
   return BigInt(Date.parse(`${date}T${whole}${zone}`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));
+}
+
+/** Makes hosts for the tests of one file, and closes them after its last. */
+export function recordedHosts(): (name?: string) => RecordedHost {
+  const open: RecordedHost[] = [];
+  afterAll(() => {
+    for (const host of open) host.close();
+  });
+  return name => {
+    const host = new RecordedHost(name);
+    open.push(host);
+    return host;
+  };
 }
