@@ -19,11 +19,13 @@ const text = (filter: string) => {
 test('the recording, filtered, says how many of how many are shown', () => {
   const printed = text('pages == 900 && backing != disconnected');
   expect(printed).toContain(
-    'filter   pages == 900 && backing != disconnected\n         1 of 8 dma-bufs shown; 1 finding about others left out\n\n',
+    'filter   pages == 900 && backing != disconnected\n         1 of 8 dma-bufs shown; 6 findings about others left out\n\n',
   );
   expect(printed).toContain('\ndma-buf 8 of udmabuf\n');
   expect(printed).not.toContain('dma-buf 7');
-  expect(text('backing == disconnected')).toContain('1 of 8 dma-bufs shown\n');
+  expect(text('backing == disconnected')).toContain(
+    '1 of 8 dma-bufs shown; 4 findings about others left out\n',
+  );
 });
 
 test('a filter that nothing fits is no process without dma-bufs', () => {

@@ -39,14 +39,14 @@ test('the recording’s guest: by address, then what has none', () => {
   expect(
     space.segments.map(({ start, real, presence, gpaPage, ram }) => [start, real, presence, gpaPage, ram]),
   ).toEqual([
-    [0, 192, 'present', 0, { inode: 1240, page: 0 }],
+    [0, 192, 'present', 0, { inode: 154, page: 0 }],
     [192, 64, 'hole', 192, null],
-    [256, 65280, 'present', 256, { inode: 1240, page: 256 }],
+    [256, 65280, 'present', 256, { inode: 154, page: 256 }],
     [65536, 983040, 'hole', 65536, null],
     // The hole below 4 GiB is drawn shorter, by multiples of 16 MiB.
     [65536 + 4096, 32768, 'present', 1048576, { inode: 1025, page: 0 }],
     [102400, 704, 'hole', null, null],
-    [103104, 64, 'present', null, { inode: 1240, page: 192 }],
+    [103104, 64, 'present', null, { inode: 154, page: 192 }],
   ]);
   expect(space.regions.at(-1)?.label).toBe('mem1, not in the guest’s memory now');
 });
