@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseQemuCommandLine } from '../model/qemu/cmdline.ts';
 import { loadNative } from '../native/index.ts';
-import { lacks } from '../test/need.ts';
+import { isRoot, lacks } from '../test/need.ts';
 import { RecordedHost } from '../test/recorded-host.ts';
 import { HostFiles } from './files.ts';
 import { readMachineMemory } from './machine.ts';
@@ -23,7 +23,12 @@ function hasQemu(): boolean {
   }
 }
 
-describe.skipIf(lacks('qemu-system-x86_64', hasQemu()))('a real QEMU that waits for a migration', () => {
+/** QEMU allows postcopy only to whom the kernel gives userfaultfd. */
+const mayPostcopy = isRoot || /^1/.test(readFileSync('/proc/sys/vm/unprivileged_userfaultfd', 'utf8'));
+
+describe.skipIf(
+  lacks('qemu-system-x86_64', hasQemu()) || lacks('root, or vm.unprivileged_userfaultfd=1', mayPostcopy),
+)('a real QEMU that waits for a migration', () => {
   const dir = mkdtempSync(join(tmpdir(), 'pinscope-machine-'));
   const socket = join(dir, 'qmp');
   let child: ChildProcess;
