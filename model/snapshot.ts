@@ -79,7 +79,10 @@ export interface MigratetypeState {
   readonly zone: string;
   readonly type: string;
   readonly blocks: number;
+  /** Free buddy blocks of 2^n pages (not pages). */
   readonly freePagesByOrder: readonly number[];
+  /** Orders at which the kernel stopped counting (`>100000`): there are at least so many. Recordings before this field may lack it. */
+  readonly cappedOrders?: readonly number[];
 }
 
 /** A hugetlb pool; `node: null` is the whole machine. Counts are huge pages; a wrapped counter is a decimal string. */

@@ -6,12 +6,7 @@ export interface PageTypeInfo {
   /** A pageblock is 2^order pages. */
   readonly pageblockOrder: number;
   readonly pagesPerBlock: number;
-  readonly types: readonly TypeOfZone[];
-}
-/** `freePagesByOrder[n]`: free buddy blocks of 2^n pages (not pages). */
-export interface TypeOfZone extends MigratetypeState {
-  /** Orders whose count the kernel stopped at 100000 (`>100000`): a lower bound. */
-  readonly cappedOrders: readonly number[];
+  readonly types: readonly MigratetypeState[];
 }
 
 const format: Format = new Format('pagetypeinfo');

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { fromPageRuns, fromSnapshot, pageRun } from '../../model/run-columns.ts';
 import { someResource, someRun, someSnapshot, someSource } from '../../test/snapshots.ts';
-import { counterText } from './host-columns.ts';
+import { counterText, migratetypeColumns } from './host-columns.ts';
 import { resourceColumns } from './resource-columns.ts';
 import { runColumns, runSentence } from './run-columns.ts';
 
@@ -10,6 +10,19 @@ test('a counter that wrapped is shown as what it is', () => {
   expect(counterText(null)).toBe('–');
   expect(counterText('18446744073709551612')).toBe('18446744073709551612 (= -4: it wrapped below 0)');
   expect(counterText('9007199254740993')).toBe('9007199254740993');
+});
+
+test('free blocks that the kernel stopped counting are not told as a number of them', () => {
+  const type = { node: 0, zone: 'Normal', type: 'Movable', blocks: 900, freePagesByOrder: [100_000, 7] };
+  const shown = (row: typeof type & { cappedOrders?: number[] }) =>
+    migratetypeColumns([row])
+      .slice(-2)
+      .map(column => [column.text(row), column.value?.(row)]);
+  expect(shown({ ...type, cappedOrders: [0] })).toEqual([
+    ['>100000', '>100000'],
+    ['7', 7],
+  ]);
+  expect(shown(type)[0]).toEqual(['100000', 100_000]);
 });
 
 test('cells of runs are the runs’ values, and unknown ones are question marks', () => {

@@ -126,6 +126,12 @@ export function zoneColumns(pageSize: number): Column<ZoneState>[] {
   ];
 }
 
+/** As the kernel prints it: a count that it broke off is only known to be larger. */
+function freeBlocks({ freePagesByOrder, cappedOrders }: MigratetypeState, order: number) {
+  const blocks = freePagesByOrder[order] ?? null;
+  return blocks !== null && cappedOrders?.includes(order) ? `>${blocks}` : blocks;
+}
+
 /** Migratetypes of zones (/proc/pagetypeinfo), with one column an order of free blocks. */
 export function migratetypeColumns(rows: readonly MigratetypeState[]): Column<MigratetypeState>[] {
   const orders = Math.max(0, ...rows.map(({ freePagesByOrder }) => freePagesByOrder.length));
@@ -144,8 +150,8 @@ export function migratetypeColumns(rows: readonly MigratetypeState[]): Column<Mi
       count<MigratetypeState>(
         `order${order}`,
         `2^${order}`,
-        `Free blocks of 2^${order} pages in pageblocks of this type.`,
-        ({ freePagesByOrder }) => freePagesByOrder[order] ?? null,
+        `Free blocks of 2^${order} pages in pageblocks of this type; “>” where the kernel stopped counting.`,
+        row => freeBlocks(row, order),
         { width: 4, tone: ({ freePagesByOrder }) => (freePagesByOrder[order] ? 'plain' : 'muted') },
       ),
     ),
