@@ -2,7 +2,33 @@
  * Whether a value has the form of a snapshot. A session file may come from anybody: what is not of the form must be told as
  * damage, not end a view. Told from a table, a row a member; members that no row names are let through, as the schema says.
  */
-import type { Snapshot } from '../snapshot.ts';
+import type {
+  Attachment,
+  CmaArea,
+  Finding,
+  GuestRange,
+  Holder,
+  HostState,
+  HugetlbCgroup,
+  HugetlbPool,
+  MachineMemory,
+  MemoryBlockState,
+  MigratetypeState,
+  MigrationState,
+  NodeState,
+  NotChecked,
+  OpenDevices,
+  PageRun,
+  Pages,
+  RamBackend,
+  Refusal,
+  Resource,
+  Snapshot,
+  SourceState,
+  Target,
+  TargetDevice,
+  ZoneState,
+} from '../snapshot.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -32,11 +58,12 @@ const either =
   (a: Check, b: Check): Check =>
   value =>
     a(value) || b(value);
+/** A row for every member of `T`: one that is added to the schema does not compile before it has its check. */
 const members =
-  (rows: Readonly<Record<string, Check>>): Check =>
+  <T>(rows: { readonly [K in keyof Required<T>]: Check }): Check =>
   value => {
     if (!isObject(value)) return false;
-    for (const key in rows) if (rows[key]?.(value[key]) !== true) return false;
+    for (const key in rows) if (!rows[key](value[key])) return false;
     return true;
   };
 /** Checks an object once: samples share what did not change. */
@@ -54,7 +81,7 @@ function once(check: Check): Check {
 const time: Check = value => typeof value === 'string' && !Number.isNaN(Date.parse(value));
 const readingState = oneOf('ok', 'denied', 'absent', 'raced', 'stale');
 
-const run = members({
+const run = members<PageRun>({
   index: number,
   pfn: number,
   count: number,
@@ -70,14 +97,14 @@ const run = members({
 /** Objects of the schema, or the columns that were made of such. */
 const runs: Check = value => listOf(run)(value) || (isObject(value) && value.pfn instanceof Float64Array);
 
-const holder = members({
+const holder = members<Holder>({
   pid: number,
   comm: text,
   fds: listOf(number),
-  mappings: listOf(members({ start: text, end: text, perms: text })),
+  mappings: listOf(members<Holder['mappings'][number]>({ start: text, end: text, perms: text })),
 });
 const resource = once(
-  members({
+  members<Resource>({
     inode: number,
     sizeBytes: orNull(number),
     exporter: orNull(text),
@@ -85,16 +112,17 @@ const resource = once(
     createdAt: orNull(time),
     count: orNull(number),
     holders: listOf(holder),
-    attachments: orNull(listOf(members({ device: text, mapped: orNull(flag) }))),
-    virtio: orNull(members({ resourceId: number, scanout: orNull(number) })),
+    attachments: orNull(listOf(members<Attachment>({ device: text, mapped: orNull(flag) }))),
+    virtio: orNull(members<NonNullable<Resource['virtio']>>({ resourceId: number, scanout: orNull(number) })),
     pages: orNull(
-      members({
+      members<Pages>({
         source: text,
         count: number,
         folioBytes: number,
         folios: number,
         pinReferences: number,
         pageReferences: number,
+        withoutFile: optional(number),
         runs,
       }),
     ),
@@ -102,17 +130,18 @@ const resource = once(
 );
 
 const host = once(
-  members({
-    kernel: members({
+  members<HostState>({
+    kernel: members<HostState['kernel']>({
       release: text,
       udmabufEra: orNull(oneOf('page-refs', 'folio-pins', 'absent')),
       evidence: text,
+      traits: optional(orNull(listOf(text))),
     }),
     pageSize: number,
     memoryBlockBytes: orNull(number),
     zones: orNull(
       listOf(
-        members({
+        members<ZoneState>({
           node: number,
           zone: text,
           startPfn: orNull(number),
@@ -127,12 +156,19 @@ const host = once(
     ),
     migratetypes: orNull(
       listOf(
-        members({ node: number, zone: text, type: text, blocks: number, freePagesByOrder: listOf(number) }),
+        members<MigratetypeState>({
+          node: number,
+          zone: text,
+          type: text,
+          blocks: number,
+          freePagesByOrder: listOf(number),
+          cappedOrders: optional(listOf(number)),
+        }),
       ),
     ),
     hugetlb: orNull(
       listOf(
-        members({
+        members<HugetlbPool>({
           pageSizeBytes: number,
           node: orNull(number),
           total: number,
@@ -145,37 +181,52 @@ const host = once(
     ),
     cma: orNull(
       listOf(
-        members({ name: text, totalPages: number, availablePages: orNull(number), basePfn: orNull(number) }),
+        members<CmaArea>({
+          name: text,
+          totalPages: number,
+          availablePages: orNull(number),
+          basePfn: orNull(number),
+        }),
       ),
     ),
     memoryBlocks: orNull(
       listOf(
         once(
-          members({
+          members<MemoryBlockState>({
             block: number,
             startPfn: number,
             node: orNull(number),
             validZones: listOf(text),
             state: text,
+            holes: optional(orNull(flag)),
             pinnedPages: orNull(number),
             heldBy: listOf(number),
           }),
         ),
       ),
     ),
-    nodes: orNull(listOf(members({ node: number, cpus: listOf(number) }))),
-    follPin: orNull(members({ acquired: number, released: number })),
-    udmabuf: members({ device: readingState, listLimit: orNull(number), sizeLimitMb: orNull(number) }),
+    nodes: orNull(listOf(members<NodeState>({ node: number, cpus: listOf(number) }))),
+    follPin: orNull(members<NonNullable<HostState['follPin']>>({ acquired: number, released: number })),
+    udmabuf: members<HostState['udmabuf']>({
+      device: readingState,
+      listLimit: orNull(number),
+      sizeLimitMb: orNull(number),
+      node: optional(
+        orNull(
+          members<NonNullable<HostState['udmabuf']['node']>>({ uid: number, gid: number, mode: number }),
+        ),
+      ),
+    }),
   }),
 );
 
-const device = members({
+const device = members<TargetDevice>({
   id: orNull(text),
   driver: text,
   properties: value => isObject(value) && Object.values(value).every(text),
 });
 const target = once(
-  members({
+  members<Target>({
     pid: number,
     startTime: text,
     comm: text,
@@ -190,7 +241,7 @@ const target = once(
     cpuNodes: orNull(listOf(number)),
     ram: orNull(
       listOf(
-        members({
+        members<RamBackend>({
           id: orNull(text),
           inode: number,
           sizeBytes: number,
@@ -198,13 +249,18 @@ const target = once(
           share: flag,
           sealed: orNull(flag),
           hva: text,
-          policy: orNull(members({ mode: text, nodes: listOf(number) })),
-          guestRanges: orNull(listOf(members({ gpa: text, bytes: number, offset: number }))),
+          allocatedBytes: optional(orNull(number)),
+          reserve: optional(orNull(flag)),
+          gigantic: optional(
+            orNull(members<NonNullable<RamBackend['gigantic']>>({ pages: number, inMovable: number })),
+          ),
+          policy: orNull(members<NonNullable<RamBackend['policy']>>({ mode: text, nodes: listOf(number) })),
+          guestRanges: orNull(listOf(members<GuestRange>({ gpa: text, bytes: number, offset: number }))),
         }),
       ),
     ),
     devices: orNull(
-      members({
+      members<NonNullable<Target['devices']>>({
         virtioGpu: listOf(device),
         balloon: listOf(device),
         virtioMem: listOf(device),
@@ -213,22 +269,72 @@ const target = once(
       }),
     ),
     qmp: oneOf('ok', 'busy', 'none', 'denied'),
+    open: optional(
+      orNull(
+        members<OpenDevices>({
+          udmabuf: number,
+          vfioGroups: listOf(text),
+          vfioDevices: number,
+          iommufd: number,
+          vdpa: orNull(listOf(text)),
+        }),
+      ),
+    ),
+    hugetlbCgroup: optional(
+      orNull(
+        listOf(
+          members<HugetlbCgroup>({
+            path: text,
+            pageSizeBytes: number,
+            currentBytes: number,
+            reservedBytes: orNull(number),
+            limitBytes: orNull(number),
+          }),
+        ),
+      ),
+    ),
+    migration: optional(
+      orNull(
+        members<MigrationState>({
+          incoming: orNull(text),
+          capabilities: orNull(listOf(text)),
+          status: orNull(text),
+        }),
+      ),
+    ),
+    machineMemory: optional(
+      orNull(
+        members<MachineMemory>({
+          kind: oneOf('memfd', 'file', 'anonymous', 'other'),
+          backend: orNull(text),
+          seal: orNull(flag),
+          share: orNull(flag),
+          hugetlbSizeBytes: orNull(number),
+          prealloc: orNull(flag),
+        }),
+      ),
+    ),
+    refusals: optional(
+      orNull(listOf(members<Refusal>({ source: text, line: text, errno: orNull(text), times: number }))),
+    ),
   }),
 );
 
 const finding = once(
-  members({
+  members<Finding>({
     rule: text,
     severity: oneOf('error', 'warning', 'info'),
     resource: orNull(number),
     title: text,
     explanation: text,
     remedy: text,
-    evidence: listOf(members({ source: text, field: text, value: text, recheck: text })),
+    evidence: listOf(
+      members<Finding['evidence'][number]>({ source: text, field: text, value: text, recheck: text }),
+    ),
     reference: text,
   }),
 );
-const source = members({
+const source = members<SourceState>({
   name: text,
   state: readingState,
   detail: text,
@@ -236,14 +342,14 @@ const source = members({
   costMs: number,
 });
 
-const snapshot = members({
+const snapshot = members<Snapshot>({
   schema: oneOf('pinscope.snapshot/1'),
   takenAt: time,
   host,
   target,
   resources: listOf(resource),
   findings: listOf(finding),
-  notChecked: listOf(members({ rule: text, because: text, grant: optional(text) })),
+  notChecked: listOf(members<NotChecked>({ rule: text, because: text, grant: optional(text) })),
   sources: listOf(source),
 });
 
