@@ -14,20 +14,20 @@ import { Polkit } from './guest/polkit.ts';
 const MiB = 2 ** 20;
 /** A thousand tell growth; fewer are enough to see that it still runs. */
 const SAMPLES = Number(process.env.PINSCOPE_BENCH_SAMPLES ?? 1000);
-/** By then code is compiled and caches are full. */
-const WARM = 100;
+/** By then code is compiled and caches are full; of few samples, at the half. */
+const WARM = Math.min(100, SAMPLES >> 1);
 
 export interface Sampling {
   readonly samples: number;
   readonly pages: number;
-  /** Median of the samples behind the first hundred. */
+  /** Median of the samples behind the warm-up. */
   readonly cpuMs: number;
   /** Only copying the struct pages that a sample must look at. */
   readonly copyCpuMs: number;
-  /** What is reachable, heap and buffers, after a collection: behind the first hundred, and at the end. */
+  /** What is reachable, heap and buffers, after a collection: behind the warm-up, and at the end. */
   readonly keptWarmMiB: number;
   readonly keptLastMiB: number;
-  /** Resident memory of the process, medians of the quarters behind the first hundred. It also has what waits for collection. */
+  /** Resident memory of the process, medians of the quarters behind the warm-up. It also has what waits for collection. */
   readonly residentMiB: readonly number[];
 }
 
