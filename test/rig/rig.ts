@@ -72,6 +72,7 @@ async function runJob({ boot, kernel: id, expected }: Job, kernel: Kernel): Prom
       kernel,
       append: boot.append,
       memoryMiB: boot.memoryMiB,
+      cpus: boot.cpus ?? 1,
       timeoutSeconds: boot.timeoutSeconds,
       qemuArgs: [...(boot.qemuArgs ?? []), ...(browser?.qemuArgs ?? [])],
       env: {

@@ -6,7 +6,7 @@ import { pagesOf, samePfns } from '../compare.ts';
 export const raceCases: readonly RigCase[] = [
   {
     name: 'nothing races on a host that stands still: 20 snapshots of 64 buffers',
-    boot: 'zones',
+    boot: 'numa',
     async run(t) {
       const helper = await t.buffers('--memfd', 'shmem,64M', '--count', '64', '--buffer', '0,1M');
       let exact = 0;
@@ -22,7 +22,7 @@ export const raceCases: readonly RigCase[] = [
   },
   {
     name: 'buffers that come and go elsewhere: ours stay exact, what raced is said',
-    boot: 'zones',
+    boot: 'numa',
     async run(t) {
       const helper = await t.buffers('--memfd', 'shmem,4M', '--count', '20,8K', '--buffer', '12K,64K');
       const churn = spawn(
@@ -64,7 +64,7 @@ export const raceCases: readonly RigCase[] = [
   },
   {
     name: 'a process that ends while it is read',
-    boot: 'zones',
+    boot: 'numa',
     async run(t) {
       const states = new Map<string, number>();
       for (let i = 0; i < 12; i++) {
@@ -91,7 +91,7 @@ export const raceCases: readonly RigCase[] = [
   },
   {
     name: 'a pid that another process has now',
-    boot: 'zones',
+    boot: 'numa',
     async run(t) {
       const helper = await t.buffers('--memfd', 'shmem,1M', '--buffer', '0,64K');
       const { target } = await t.snapshot(helper.pid);
