@@ -1,10 +1,15 @@
 /** What an ordinary user gets by a broker that polkit or sudo allowed, against the same second sources as root's. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { DOCTOR_EXIT } from '../../../cli/exit.ts';
 import type { PrivilegeState } from '../../../model/contract.ts';
 import { parseStat } from '../../../model/proc/stat.ts';
+import { toSnapshot } from '../../../model/run-columns.ts';
 import type { Snapshot } from '../../../model/snapshot.ts';
 import { BROKER_PATH } from '../../../sampler/broker-install.ts';
 import { CAPABILITIES, statusLines } from '../../broker-status.ts';
+import { GoodPage } from '../../served.ts';
 import type { CaseContext, RigCase } from '../case.ts';
 import { pagesOf, samePfns } from '../compare.ts';
 import type { Buffers } from '../guest/buffers.ts';
@@ -226,7 +231,7 @@ export const brokerCases: readonly RigCase[] = [
     },
   },
   {
-    name: 'broker by sudo: pinscope snapshot --grant and list --grant',
+    name: 'broker by sudo: --grant of snapshot, list, doctor and serve',
     boot: 'zones',
     async run(t) {
       const helper = await t.buffers(...BUFFERS);
@@ -256,11 +261,54 @@ export const brokerCases: readonly RigCase[] = [
       );
       const pages = await t.pinscope([...args, '--grant', 'pages'], AS_USER);
       t.equal('level pages', (JSON.parse(pages.stdout) as Snapshot).resources.length, 2);
+      await checkDoctor(t, helper);
+      await checkServe(t, helper);
       const removed = await t.pinscope(['broker', 'remove'], AS_USER);
       t.equal('removed by the user, by sudo', [removed.code, removed.stdout], [0, 'Removed.\n']);
     },
   },
 ];
+
+/** What could not be checked without the grant is checked with it. */
+async function checkDoctor(t: CaseContext, helper: Buffers): Promise<void> {
+  const args = ['doctor', '--pid', String(helper.pid), '--rule', 'disconnected', '--json'];
+  const without = await t.pinscope(args, AS_USER);
+  const { notChecked } = JSON.parse(without.stdout) as Snapshot;
+  t.equal(
+    'doctor without it',
+    [without.code, notChecked.map(({ rule }) => rule)],
+    [DOCTOR_EXIT.notChecked, ['disconnected']],
+  );
+  const { code, stdout } = await t.pinscope([...args, '--grant'], AS_USER);
+  const judged = JSON.parse(stdout) as Snapshot;
+  t.equal('doctor --grant', [code, judged.findings, judged.notChecked], [DOCTOR_EXIT.nothing, [], []]);
+}
+
+/** The browser shell's page gets exact pages from the start. */
+async function checkServe(t: CaseContext, helper: Buffers): Promise<void> {
+  const [program = '', ...before] = AS_USER;
+  const serve = spawn(
+    program,
+    [...before, process.execPath, `${t.root}/dist/cli/pinscope.js`, 'serve', '--grant'],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const ended = once(serve, 'exit');
+  const [address] = (await once(serve.stdout, 'data')) as [Buffer];
+  const page = new GoodPage(address.toString().trim());
+  await once(page.socket, 'open');
+  page.call('watch', targetOf(helper.pid));
+  const sample = () =>
+    page.messages.flatMap(message =>
+      message.kind === 'event' && message.event.type === 'sample' ? [message.event.sample] : [],
+    )[0];
+  await until(() => sample() !== undefined);
+  const first = sample();
+  t.ok('serve --grant: a sample', first !== undefined, page.messages);
+  if (first !== undefined) checkPages(t, 'serve --grant', toSnapshot(first), helper);
+  page.socket.terminate();
+  serve.kill('SIGINT');
+  t.equal('it ends by a signal', await ended, [0, null]);
+}
 
 /** Exit codes for: no arguments, one too many, not by pkexec, no socket, another user's socket. */
 async function brokersOwn(t: CaseContext): Promise<number[]> {
