@@ -322,14 +322,36 @@ static void *map_aligned(int fd, uint64_t size, uint64_t align)
 	return start;
 }
 
-static void allow_shmem_huge_pages(void)
-{
-	int fd = open("/sys/kernel/mm/transparent_hugepage/shmem_enabled", O_WRONLY | O_CLOEXEC);
+#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 
-	/* Left as it is for an ordinary user; "hugePages" then says 0. */
+/*
+ * Has shmem use huge pages where madvise asks for them; `former` becomes the word that was in brackets. Returns false where this
+ * user may not: "hugePages" then says 0.
+ */
+static bool allow_shmem_huge_pages(char former[16])
+{
+	char words[128];
+	int fd = open(SHMEM_ENABLED, O_RDWR | O_CLOEXEC);
+	ssize_t length;
+
 	if (fd < 0)
-		return;
+		return false;
+	length = read(fd, words, sizeof(words) - 1);
+	words[length > 0 ? length : 0] = '\0';
+	if (sscanf(words, "%*[^[][%15[^]]", former) != 1 && sscanf(words, "[%15[^]]", former) != 1)
+		die("shmem_enabled has no word in brackets: %s", words);
 	if (write(fd, "advise", 6) != 6)
+		die("shmem_enabled: %s", strerror(errno));
+	close(fd);
+	return true;
+}
+
+/* It is the whole machine's: who makes a memfd after this must find it as it was. */
+static void restore_shmem_huge_pages(const char *former)
+{
+	int fd = open(SHMEM_ENABLED, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, former, strlen(former)) != (ssize_t)strlen(former))
 		die("shmem_enabled: %s", strerror(errno));
 	close(fd);
 }
@@ -347,6 +369,8 @@ static void make_memfd(const char *text)
 		{ "huge1g", MFD_HUGETLB | MFD_HUGE_1GB, HUGE_1G },
 	};
 	size_t length = strcspn(text, ",");
+	bool allowed = false;
+	char former[16];
 	unsigned int k;
 	struct memfd *m;
 
@@ -368,13 +392,15 @@ static void make_memfd(const char *text)
 		die("memfd %s: %s", m->kind, strerror(errno));
 	m->map = map_aligned(m->fd, m->size, kinds[k].align);
 	if (!strcmp(m->kind, "thp")) {
-		allow_shmem_huge_pages();
 		if (madvise(m->map, m->size, MADV_HUGEPAGE))
 			die("MADV_HUGEPAGE: %s", strerror(errno));
+		allowed = allow_shmem_huge_pages(former);
 	}
 	if (strcmp(text, ",hole"))
 		for (uint64_t at = 0; at < m->size; at += PAGE)
 			*(uint64_t *)(m->map + at) = at / PAGE + 1;
+	if (allowed)
+		restore_shmem_huge_pages(former);
 	printf("{\"event\":\"memfd\",\"index\":%u,\"kind\":\"%s\",\"fd\":%d,\"inode\":%" PRIu64 ",\"sizeBytes\":%" PRIu64
 	       ",\"address\":\"0x%" PRIxPTR "\",\"hugePages\":%u}\n",
 	       nmemfds, m->kind, m->fd, inode_of(m->fd), m->size, (uintptr_t)m->map, count_huge(m));

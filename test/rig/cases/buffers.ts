@@ -149,7 +149,10 @@ export const bufferCases: readonly RigCase[] = [
     name: 'a 12 KiB buffer inside a THP holds 2 MiB',
     boot: 'zones',
     async run(t) {
+      const enabled = () => t.sh('cat /sys/kernel/mm/transparent_hugepage/shmem_enabled');
+      const before = await enabled();
       const helper = await t.buffers('--memfd', 'thp,8M', '--buffer', '12K,12K');
+      t.equal('the machine gives others’ shmem no more huge pages than before', await enabled(), before);
       const [witness] = helper.buffers;
       t.ok('the memfd got a huge page', (helper.memfds[0]?.hugePages ?? 0) > 0, helper.memfds);
       const pages = pagesOf(await t.snapshot(helper.pid), witness?.inode ?? 0);
