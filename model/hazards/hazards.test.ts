@@ -196,14 +196,26 @@ describe('remote-node', () => {
     ['policy kept', 1, { target: { cpuNodes: [0, 1], ram: [bound('bind', 1)] } }, false],
     ['policy kept, CPUs elsewhere', 1, { target: { cpuNodes: [0], ram: [bound('preferred', 1)] } }, true],
     ['policy of both nodes', 1, { target: { cpuNodes: [1], ram: [bound('interleave', 0, 1)] } }, false],
+    ['CPUs on both nodes, no policy', 1, { target: { cpuNodes: [0, 1] } }, false],
+    ['CPUs on two nodes, and on a third one the pages', 2, { target: { cpuNodes: [0, 1] } }, true],
+    [
+      'policy of all nodes, pages where no CPU is',
+      2,
+      { target: { cpuNodes: [0, 1], ram: [bound('interleave', 0, 1, 2)] } },
+      true,
+    ],
   ])('%s', (_, node, change, fires) => {
     const snapshot = sampleOf(on(node), { ...change, host: twoNodes });
     expect(found(snapshot)).toEqual(fires ? [['remote-node', 'warning', 7]] : []);
     expect(judge(snapshot).notChecked).toEqual([]);
   });
-  test('nothing to compare with is not checked, and says so', () => {
-    const { notChecked } = judge(sampleOf(on(1), { target: { cpuNodes: [0, 1] }, host: twoNodes }));
-    expect(notChecked).toEqual([{ rule: 'remote-node', because: expect.stringContaining('nodes 0, 1') }]);
+  test('CPUs or policies that nobody told are not checked, and it is said', () => {
+    const unread = judge(sampleOf(on(1), { target: { cpuNodes: [0, 1], devices: null }, host: twoNodes }));
+    expect(unread.notChecked).toContainEqual({
+      rule: 'remote-node',
+      because: expect.stringContaining('policy of its memory is not known'),
+    });
+    expect(unread.findings).toEqual([]);
     const unknown = judge(sampleOf(on(1), { target: { cpuNodes: null }, host: twoNodes })).notChecked;
     expect(unknown).toEqual([{ rule: 'remote-node', because: expect.stringContaining('not known') }]);
   });

@@ -34,11 +34,9 @@ function references(sample: Unjudged, ram: RamBackend | undefined): readonly Ref
   const policy = policyNodes(ram);
   const found: Reference[] = [];
   if (policy && ram) found.push({ nodes: policy, backend: ram });
-  if (cpuNodes?.length === 1) found.push({ nodes: cpuNodes, backend: null });
-  if (found.length > 0) return found;
-  if (cpuNodes === null || cpuNodes.length === 0)
-    return 'it is not known on which nodes the CPUs of the process are';
-  return `the process may run on ${listed(cpuNodes)} and its memory has no policy: there is no node to compare with`;
+  // All nodes with CPUs, for a process that may run everywhere: then only a node without CPUs is remote.
+  if (cpuNodes && cpuNodes.length > 0) found.push({ nodes: cpuNodes, backend: null });
+  return found.length > 0 ? found : 'it is not known on which nodes the CPUs of the process are';
 }
 
 const referencesOf = (sample: Unjudged, inode: number): readonly Reference[] | string =>
@@ -49,14 +47,21 @@ const referencesOf = (sample: Unjudged, inode: number): readonly Reference[] | s
 
 function test(runs: RunColumns, sample: Unjudged): RunTest {
   const byMemfd = new Map<number, readonly Reference[] | string>();
+  const unread = policiesUnread(sample);
   return run => {
     const inode = runs.ramInode[run] ?? Number.NaN;
     const there = byMemfd.get(inode) ?? referencesOf(sample, inode);
     byMemfd.set(inode, there);
     if (typeof there === 'string') return there;
-    return there.some(({ nodes }) => !nodes.includes(runs.node[run] ?? -1));
+    return there.some(({ nodes }) => !nodes.includes(runs.node[run] ?? -1)) || (unread ?? false);
   };
 }
+
+/** Why the policies of the memory are not known, of a QEMU whose command line has them; `undefined`: they are. */
+const policiesUnread = (sample: Unjudged): string | undefined =>
+  sample.target.kind === 'qemu' && sample.target.devices === null && memoryNodes(sample)?.length !== 1
+    ? 'the policy of its memory is not known: the command line could not be read'
+    : undefined;
 
 /** What some of these pages do not agree with, once each. */
 function violated(hit: PageHit): Reference[] {
@@ -74,7 +79,7 @@ function violated(hit: PageHit): Reference[] {
 const wordsOf = ({ nodes, backend }: Reference): string =>
   backend
     ? `the memory backend ${backend.id} asks for ${listed(nodes)} (policy=${backend.policy?.mode})`
-    : `every thread of the process is kept on the CPUs of ${listed(nodes)}`;
+    : `the threads of the process run on CPUs of ${listed(nodes)} alone`;
 
 function evidenceOf({ target, host }: Unjudged, { nodes, backend }: Reference): Evidence[] {
   if (backend?.policy) {

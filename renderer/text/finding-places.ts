@@ -78,8 +78,8 @@ const PAGES: Readonly<Record<string, (runs: RunColumns, sample: Sample) => Commo
   'remote-node': (runs, { target: { cpuNodes, ram } }) => {
     const there = [...new Set(runs.node)].filter(node => node >= 0);
     // Where backends have policies, each page has nodes of its own to agree with: the colours show them, the filter cannot.
-    const plain = cpuNodes?.length === 1 && (ram ?? []).every(({ policy }) => policy === null);
-    const remote = plain ? there.filter(node => !cpuNodes.includes(node)) : [];
+    const plain = (cpuNodes?.length ?? 0) > 0 && (ram ?? []).every(({ policy }) => policy === null);
+    const remote = plain ? there.filter(node => !cpuNodes?.includes(node)) : [];
     return {
       is: run => remote.length === 0 || remote.includes(runs.node[run] ?? -1),
       clause: remote.map(node => `node == ${node}`).join(' || '),
