@@ -18,7 +18,7 @@ import type { Native } from '../native/index.ts';
 import { type HostFiles, understood } from './files.ts';
 import { Kcore, kcoreFailure } from './kcore.ts';
 
-const BTF_PATH = '/sys/kernel/btf/vmlinux';
+export const BTF_PATH = '/sys/kernel/btf/vmlinux';
 const KALLSYMS_PATH = '/proc/kallsyms';
 
 /** How the running kernel is laid out. Read once: it holds until the next boot. */
@@ -73,23 +73,33 @@ export async function openKernel(
 }
 
 async function findLayout(files: HostFiles, memory: Kcore, btf: Btf): Promise<Reading<OpenKernel>> {
-  const { vmcoreinfo } = memory.header;
-  let from = 'kallsyms tables in /proc/kcore';
-  let symbols = await symbolsFromTables(memory, vmcoreinfo, WANTED_SYMBOLS);
-  if (!symbols) {
-    from = KALLSYMS_PATH;
-    const scanned = scanKallsyms(files, WANTED_SYMBOLS);
-    if (scanned.state !== 'ok') return scanned as Reading<never>;
-    symbols = scanned.value;
-    if ([...symbols.values()].every(address => address === 0n)) {
-      return denied(KALLSYMS_PATH, 'all addresses read as 0', 'root, with kernel.kptr_restrict below 2');
-    }
-  }
-  const base = symbols.get('vmemmap_base');
+  const symbols = await findSymbols(files, memory, WANTED_SYMBOLS);
+  if (symbols.state !== 'ok') return symbols as Reading<never>;
+  const { addresses, from } = symbols.value;
+  const base = addresses.get('vmemmap_base');
   const [vmemmap] = base ? await memory.read([{ address: base, bytes: 8 }]) : [];
-  const layout = resolveLayout(btf, symbols, vmcoreinfo, vmemmap && u64(vmemmap, 0));
+  const layout = resolveLayout(btf, addresses, memory.header.vmcoreinfo, vmemmap && u64(vmemmap, 0));
   if ('missing' in layout) return absent('/proc/kcore', `this kernel lacks ${layout.missing}`);
   return ok('/proc/kcore', { memory, layout, symbols: from });
+}
+
+/**
+ * Addresses of symbols, from the tables in kernel memory, else from /proc/kallsyms.
+ * @throws ParseError where the tables contradict themselves
+ */
+export async function findSymbols(
+  files: HostFiles,
+  memory: Kcore,
+  wanted: readonly string[],
+): Promise<Reading<{ readonly addresses: Symbols; readonly from: string }>> {
+  const addresses = await symbolsFromTables(memory, memory.header.vmcoreinfo, wanted);
+  if (addresses) return ok('/proc/kcore', { addresses, from: 'kallsyms tables in /proc/kcore' });
+  const scanned = scanKallsyms(files, wanted);
+  if (scanned.state !== 'ok') return scanned as Reading<never>;
+  if ([...scanned.value.values()].every(address => address === 0n)) {
+    return denied(KALLSYMS_PATH, 'all addresses read as 0', 'root, with kernel.kptr_restrict below 2');
+  }
+  return ok(KALLSYMS_PATH, { addresses: scanned.value, from: KALLSYMS_PATH });
 }
 
 function asReading(error: unknown): Reading<never> {
