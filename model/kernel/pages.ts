@@ -366,6 +366,18 @@ async function readOwners(
   });
 }
 
+/** Pageblock type of each page, by value ({@link PageblockLayout.types} has the names); -1: not known. */
+export async function readPageblockTypes(
+  memory: KernelMemory,
+  blocks: PageblockLayout,
+  pfns: Float64Array,
+  blockOrder: number,
+): Promise<Int8Array> {
+  const types = new Int8Array(pfns.length).fill(-1);
+  await readMigratetypes(memory, blocks, pfns, new Float64Array(pfns.length).fill(1), blockOrder, types);
+  return types;
+}
+
 /**
  * get_pfnblock_flags_mask of mm/page_alloc.c: pfn → section → usage → bitmap. SPARSEMEM_EXTREME (every 64-bit x86 and arm64
  * kernel): `mem_section` points to a table of roots, each a page of sections.

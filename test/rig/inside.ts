@@ -1,8 +1,9 @@
 /**
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
  * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to
- * `$RESULTS/host`, `inside.js record-snapshot` one snapshot to `$RESULTS/snapshot.json`, `inside.js record-session` samples to
- * `$RESULTS/session.jsonl`; `inside.js drive-privilege` is what cases run as an ordinary user.
+ * `$RESULTS/host` (`record-kernel`, `record-pools`: a part of it), `inside.js record-snapshot` one snapshot to
+ * `$RESULTS/snapshot.json`, `inside.js record-session` samples to `$RESULTS/session.jsonl`; `inside.js drive-privilege` is what
+ * cases run as an ordinary user.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { measureFigures } from './figures.ts';
 import { drivePrivilege } from './guest/privilege-driver.ts';
 import { recordMachine } from './guest/record.ts';
 import { recordKernel } from './guest/record-kernel.ts';
+import { recordPools } from './guest/record-pools.ts';
 import { recordSession } from './guest/record-session.ts';
 import { recordSnapshot } from './guest/record-snapshot.ts';
 import type { KernelId } from './kernels.ts';
@@ -58,8 +60,11 @@ if (command === 'figures') {
 } else if (command === 'record') {
   await recordMachine(join(results, 'host'), `${root}/dist/rig/buffers`);
   await recordKernel(join(results, 'host/kernel'), `${root}/dist/rig/buffers`);
+  await recordPools(join(results, 'host/pools'), `${root}/dist/rig/buffers`);
 } else if (command === 'record-kernel') {
   await recordKernel(join(results, 'kernel'), `${root}/dist/rig/buffers`);
+} else if (command === 'record-pools') {
+  await recordPools(join(results, 'pools'), `${root}/dist/rig/buffers`);
 } else if (command === 'record-snapshot') {
   await recordSnapshot(join(results, 'snapshot.json'));
 } else if (command === 'record-session') {

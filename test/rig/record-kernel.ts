@@ -1,4 +1,7 @@
-/** Records `kernel/` of the hosts `test/fixtures/linux-<kernel>` alone: what `guest/record-kernel.ts` makes inside. */
+/**
+ * Records one part of the hosts `test/fixtures/linux-<kernel>` alone: `kernel/`, which `guest/record-kernel.ts` makes inside, or
+ * `pools/`, by `guest/record-pools.ts`.
+ */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,11 +11,15 @@ import { recordingBoot, recordingMemoryMiB } from './record.ts';
 import { runVm } from './vm.ts';
 
 /**
- * Replaces the recorded kernel memory of one kernel.
- * @param insideCommand shell command that, inside, calls `recordKernel("$RESULTS/kernel", …)`
+ * Replaces recorded kernel memory of one kernel.
+ * @param insideCommand shell command that, inside, calls `recordKernel("$RESULTS/kernel", …)`, or the other with `pools`
  * @returns the directory
  */
-export async function recordKernelFixtures(kernel: Kernel, insideCommand: string): Promise<string> {
+export async function recordKernelFixtures(
+  kernel: Kernel,
+  part: 'kernel' | 'pools',
+  insideCommand: string,
+): Promise<string> {
   const results = mkdtempSync(join(tmpdir(), 'pinscope-record-'));
   try {
     const { exitCode, console } = await runVm({
@@ -24,9 +31,9 @@ export async function recordKernelFixtures(kernel: Kernel, insideCommand: string
       timeoutSeconds: 900,
     });
     if (exitCode !== 0) throw new Error(`the recording on ${kernel.id} failed:\n${console}`);
-    const target = join(projectRoot(), 'test/fixtures', `linux-${kernel.id}`, 'kernel');
+    const target = join(projectRoot(), 'test/fixtures', `linux-${kernel.id}`, part);
     rmSync(target, { recursive: true, force: true });
-    cpSync(join(results, 'kernel'), target, { recursive: true });
+    cpSync(join(results, part), target, { recursive: true });
     return target;
   } finally {
     rmSync(results, { recursive: true, force: true });

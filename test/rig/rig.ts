@@ -1,7 +1,8 @@
 /**
  * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part of a name,
- * or `one|other`), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`, `record-snapshot` and
- * `record-session`, which make test/fixtures, the bundled snapshot and the bundled session anew; or `precision`, which writes the
+ * or `one|other`), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`
+ * (`record-kernel`, `record-pools`: a part of it), `record-snapshot` and `record-session`, which make test/fixtures, the bundled
+ * snapshot and the bundled session anew; or `precision`, which writes the
  * table of docs/HAZARDS.md from precision.json. `--write-precision` puts what the rules said in this run into both.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
@@ -188,11 +189,12 @@ if (positionals[0] === 'prepare') {
   const kernel = await ensureKernel('6.12', report);
   const inside = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-session`;
   report(await makeBundledSession(await recordSessionLines(kernel, inside)));
-} else if (positionals[0] === 'record-kernel') {
+} else if (positionals[0] === 'record-kernel' || positionals[0] === 'record-pools') {
+  const part = positionals[0] === 'record-kernel' ? 'kernel' : 'pools';
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
     const kernel = await ensureKernel(id as KernelId, report);
-    const command = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-kernel`;
-    report(await recordKernelFixtures(kernel, command));
+    const command = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-${part}`;
+    report(await recordKernelFixtures(kernel, part, command));
   }
 } else if (positionals[0] === 'record') {
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {
