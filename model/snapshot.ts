@@ -95,6 +95,12 @@ export interface HugetlbPool {
   readonly reserved: number | string | null;
   readonly surplus: number;
   readonly overcommit: number | null;
+  /**
+   * Free pages that a hole of a memfd can be filled from at UDMABUF_CREATE: outside ZONE_MOVABLE and CMA. Only of the machine-wide
+   * pool, and only where the host has either and the process lacks pages of this size; null: could not be read, and `sources`
+   * says why.
+   */
+  readonly fillable?: number | null;
 }
 
 export interface CmaArea {

@@ -2,13 +2,15 @@ import { evaluate } from '../model/hazards/index.ts';
 import { Past } from '../model/hazards/past.ts';
 import { parseBufinfo } from '../model/host/bufinfo.ts';
 import { heldBlocks } from '../model/join/blocks.ts';
+import { mayBeUnfillable } from '../model/join/fillable.ts';
 import { FrameMap } from '../model/join/frames.ts';
 import type { RamView } from '../model/join/ram.ts';
 import { Scratch } from '../model/kernel/pages.ts';
 import { absent, denied, known, mapReading, ok, type Reading } from '../model/reading.ts';
 import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
-import type { HostState, Snapshot } from '../model/snapshot.ts';
+import type { HostState, HugetlbPool, Snapshot, Target } from '../model/snapshot.ts';
 import type { HostAccess } from './access.ts';
+import { PoolReader } from './free-huge-pages.ts';
 import { HOLDERS_GRANT } from './grants.ts';
 import { type HeldBuffer, scanHolders } from './holders.ts';
 import { type HostReadings, readHost } from './host.ts';
@@ -34,8 +36,11 @@ export class Sampler {
   private readonly entries = new EntryCache();
   private readonly scratch = new Scratch();
   private readonly past = new Past();
+  private readonly pools: PoolReader;
 
-  constructor(private readonly host: HostAccess) {}
+  constructor(private readonly host: HostAccess) {
+    this.pools = new PoolReader(host.files);
+  }
 
   /** One {@link sample} in the form of the schema. */
   async snapshot(
@@ -79,6 +84,7 @@ export class Sampler {
       .sort((a, b) => a.inode - b.inode);
     onProgress({ what: 'reading kernel memory', done: 0, total: mine.length });
     const pages = await this.readPages(await opening, pid, mine, ram, host, log);
+    const hugetlb = await this.readPools(await opening, kernel, target, host, log);
     const attached = pages.size > 0 ? undefined : this.readAttachments(log);
     const resources = mine.map(buffer =>
       toResource(buffer, pages.get(buffer.inode), attached?.get(buffer.inode)),
@@ -88,7 +94,7 @@ export class Sampler {
     const sample = {
       schema: 'pinscope.snapshot/1' as const,
       takenAt,
-      host: toHostState(host, kernel, resources),
+      host: toHostState(host, kernel, resources, hugetlb),
       target,
       resources,
       sources: log.list(),
@@ -183,6 +189,47 @@ export class Sampler {
     return known(await readPinnedPages(this.host.files, this.host.native, request, log)) ?? new Map();
   }
 
+  /** The pools, with the free pages that can fill a hole where this process has holes and not every free page can. */
+  private async readPools(
+    opened: Reading<OpenKernel>,
+    { era }: Kernel,
+    { ram }: Target,
+    host: HostReadings,
+    log: SourceLog,
+  ): Promise<readonly HugetlbPool[] | null> {
+    const pools = known(host.hugetlb) ?? null;
+    const zones = known(host.zones);
+    if (!pools || !zones || era !== 'folio-pins' || !mayBeUnfillable(zones)) return pools;
+    const lacking = new Set(
+      (ram ?? []).flatMap(({ pageSizeBytes, allocatedBytes, sizeBytes }) =>
+        pageSizeBytes !== null && pageSizeBytes > 4096 && (allocatedBytes ?? 0) < sizeBytes
+          ? pageSizeBytes
+          : [],
+      ),
+    );
+    const read: HugetlbPool[] = [];
+    for (const pool of pools) {
+      if (pool.node !== null || !lacking.has(pool.pageSizeBytes)) {
+        read.push(pool);
+        continue;
+      }
+      const reading = await log.ofAsync('free-huge-pages', async () =>
+        opened.state === 'ok'
+          ? this.pools.fillable({
+              kernel: opened.value,
+              pageSizeBytes: pool.pageSizeBytes,
+              nodes: [...new Set(zones.filter(zone => zone.presentPages > 0).map(({ node }) => node))],
+              frames: frameMap(host),
+              hasCma: zones.some(({ cmaPages }) => (cmaPages ?? 0) > 0),
+              blockOrder: known(host.pageTypes)?.pageblockOrder,
+            })
+          : (opened as Reading<never>),
+      );
+      read.push({ ...pool, fillable: known(reading) ?? null });
+    }
+    return read;
+  }
+
   /** Only where kernel memory did not tell: the kernel takes every buffer's reservation lock to print this. */
   private readAttachments(log: SourceLog): Map<number, { devices: readonly string[]; count: number }> {
     const bufinfo = log.of('bufinfo', () =>
@@ -232,7 +279,12 @@ function toResource(
   };
 }
 
-function toHostState(host: HostReadings, kernel: Kernel, resources: readonly SampledResource[]): HostState {
+function toHostState(
+  host: HostReadings,
+  kernel: Kernel,
+  resources: readonly SampledResource[],
+  hugetlb: HostState['hugetlb'],
+): HostState {
   const blocks = known(host.blocks);
   return {
     kernel: {
@@ -245,7 +297,7 @@ function toHostState(host: HostReadings, kernel: Kernel, resources: readonly Sam
     memoryBlockBytes: blocks?.blockBytes ?? null,
     zones: known(host.zones) ?? null,
     migratetypes: known(host.pageTypes)?.types ?? null,
-    hugetlb: known(host.hugetlb) ?? null,
+    hugetlb,
     cma: known(host.cma) ?? null,
     memoryBlocks: blocks ? heldBlocks(blocks.blocks, blocks.blockBytes / 4096, resources) : null,
     nodes: known(host.nodes) ?? null,

@@ -3,6 +3,7 @@ import type { RamBackend } from '../snapshot.ts';
 import { printable } from '../text.ts';
 import { GIGANTIC_PAGE } from '../units.ts';
 import { liveBlobs, recheckOptions } from './blobs.ts';
+import { fillableEvidence } from './hugetlb-pool.ts';
 import { parameterEvidence, raise, tooSmall } from './limits.ts';
 import type { Evidence, Unjudged } from './rule.ts';
 
@@ -204,13 +205,15 @@ export function noMemoryCauses(sample: Unjudged): Cause[] {
   const pool = host.hugetlb?.find(each => each.node === null && each.pageSizeBytes === size);
   const movable =
     host.zones?.some(({ zone, presentPages }) => zone === 'Movable' && presentPages > 0) ?? null;
-  if (pinned && pool && size !== null && !memory?.prealloc && (pool.free === 0 || movable !== false))
+  const fillable = pool?.fillable ?? null;
+  const unfit = fillable === null ? movable !== false : fillable < (pool?.free ?? 0);
+  if (pinned && pool && size !== null && !memory?.prealloc && (pool.free === 0 || unfit))
     causes.push({
       certain: false,
       words:
         pool.free === 0
           ? `a huge page of the resource was not there yet, and the pool of ${formatBytes(size)} pages has none free`
-          : `a huge page of the resource was not there yet, and the free ones of the pool (${pool.free}) may all lie in ZONE_MOVABLE`,
+          : `a huge page of the resource was not there yet, and ${fillable === null ? `the free ones of the pool (${pool.free}) may all lie in ZONE_MOVABLE` : `of the free ones of the pool (${pool.free}) only ${fillable} lie outside ZONE_MOVABLE and CMA`}`,
       apart: 'the same resource works once the guest has written to all of it',
       fix: 'start QEMU with prealloc=on at the memory-backend-memfd',
       evidence: [
@@ -220,6 +223,7 @@ export function noMemoryCauses(sample: Unjudged): Cause[] {
           value: `${pool.free} of ${pool.total}`,
           recheck: `grep . /sys/kernel/mm/hugepages/hugepages-${size / 1024}kB/*_hugepages`,
         },
+        ...(fillable === null ? [] : [fillableEvidence(sample, pool)]),
       ],
     });
   const cma = host.cma?.some(({ totalPages }) => totalPages > 0) ?? null;

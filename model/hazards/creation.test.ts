@@ -119,6 +119,18 @@ describe('create-refused', () => {
       /none free/,
     ],
     [
+      'a pool in ZONE_MOVABLE, as was read',
+      { target: huge, host: { hugetlb: [{ ...pool(7), fillable: 2 }], zones: [zone('Movable', 9)] } },
+      /\(1\) .*of the free ones of the pool \(7\) only 2 lie outside/,
+      /may all lie/,
+    ],
+    [
+      'a pool beside ZONE_MOVABLE',
+      { target: huge, host: { hugetlb: [{ ...pool(7), fillable: 7 }], zones: [zone('Movable', 9)] } },
+      /\(1\) .*something else holds/,
+      /huge page of the resource/,
+    ],
+    [
       'no huge pages: a page that something else holds',
       { target: ENOMEM, host: { zones: [zone('Movable', 9)] } },
       /\(1\) .*something else holds.*\(2\) memory was short/,

@@ -1,4 +1,5 @@
 import { formatBytes, plural } from '../format.ts';
+import { mayBeUnfillable } from '../join/fillable.ts';
 import type { HugetlbPool, RamBackend } from '../snapshot.ts';
 import { hugetlbRam, makesUdmabufs, ramName, sum } from './guest-memory.ts';
 import {
@@ -27,6 +28,17 @@ function poolEvidence(pool: HugetlbPool): Evidence {
     recheck: `grep . ${directory}/*_hugepages`,
   };
 }
+
+/** Where the free pages of a pool lie, as far as it was read. */
+export const fillableEvidence = (
+  { target }: Unjudged,
+  { pageSizeBytes, fillable, free }: HugetlbPool,
+): Evidence => ({
+  source: '/proc/kcore, /proc/zoneinfo',
+  field: `free pages of ${formatBytes(pageSizeBytes)} outside ZONE_MOVABLE and CMA, of all free ones`,
+  value: `${fillable ?? 'unknown'} of ${free}`,
+  recheck: `sudo pinscope snapshot --pid ${target.pid} --json | tr -d ' \\n' | grep -o '"pageSizeBytes":${pageSizeBytes},"node":null,[^}]*}'`,
+});
 
 /** A hugetlb backend and the pages that it still has to get from its pool. */
 interface Holed {
@@ -96,15 +108,23 @@ function checkStarvation(sample: Unjudged): Outcome {
   }
   const short: Short[] = [];
   const open: Reason[] = [];
+  const unfit: Told[] = [];
   for (const pageSizeBytes of new Set(lacking.map(each => each.pageSizeBytes))) {
     const mine = lacking.filter(each => each.pageSizeBytes === pageSizeBytes);
     const wanted = mine.reduce((sum, { holes }) => sum + holes, 0);
     const pool = host.hugetlb.find(each => each.node === null && each.pageSizeBytes === pageSizeBytes);
     if (!pool) open.push(`the host tells of no pool of ${formatBytes(pageSizeBytes)} pages`);
     else if (available(pool, mine) < wanted) short.push({ pool, mine, wanted });
-    else open.push(...maybeMovable(sample, pool));
+    else {
+      const fillable = fillableOf(sample, pool);
+      if (typeof fillable !== 'number') open.push(fillable);
+      else if (fillable < wanted) unfit.push(misplaced(sample, { pool, mine, wanted }, fillable));
+    }
   }
-  return { found: short.length > 0 ? [starved(sample, short)] : [], because: [...because, ...open] };
+  return {
+    found: [...(short.length > 0 ? [starved(sample, short)] : []), ...unfit],
+    because: [...because, ...open],
+  };
 }
 
 interface Short {
@@ -113,17 +133,13 @@ interface Short {
   readonly wanted: number;
 }
 
-/** A hole takes a page that lies outside ZONE_MOVABLE (memfd_alloc_folio), and a pool does not tell where its free pages lie. */
-function maybeMovable({ host, sources }: Unjudged, pool: HugetlbPool): Reason[] {
+/** Free pages of the pool that a hole can be filled from (all, on a host without ZONE_MOVABLE and CMA), or why that is not known. */
+function fillableOf({ host, sources }: Unjudged, pool: HugetlbPool): number | Reason {
   const free = `the ${plural(pool.free, 'free page')} of the ${formatBytes(pool.pageSizeBytes)} pool`;
-  if (host.zones === null)
-    return [
-      whyMissing(`whether ${free} may lie in ZONE_MOVABLE is not known`, sources, ['zoneinfo'], 'not read'),
-    ];
-  if (!host.zones.some(({ zone, presentPages }) => zone === 'Movable' && presentPages > 0)) return [];
-  return [
-    `the host does not tell whether any of ${free} lies outside ZONE_MOVABLE, where a hole has to be filled from`,
-  ];
+  const what = `how many of ${free} lie outside ZONE_MOVABLE and CMA, where a hole has to be filled from, is not known`;
+  if (host.zones === null) return whyMissing(what, sources, ['zoneinfo'], 'not read');
+  if (!mayBeUnfillable(host.zones)) return Number.POSITIVE_INFINITY;
+  return pool.fillable ?? whyMissing(what, sources, ['free-huge-pages'], 'not read');
 }
 
 const PREALLOC =
@@ -140,6 +156,24 @@ function untouched(sample: Unjudged, lacking: readonly Holed[]): Told {
     explanation: `This kernel's udmabuf takes only hugetlb pages that are there already: UDMABUF_CREATE over one that the guest has not touched yet fails with EINVAL, however full the pool is. A guest that writes to its buffers first, as Linux does, does not meet it.`,
     remedy: `${PREALLOC}.`,
     evidence: lacking.map(each => holeEvidence(sample, each)),
+  };
+}
+
+/** Pages enough, but not where memfd_alloc_folio() takes them from: the guest can have them, a buffer over a hole cannot. */
+function misplaced(sample: Unjudged, { pool, mine, wanted }: Short, fillable: number): Told {
+  const size = formatBytes(pool.pageSizeBytes);
+  const names = mine.map(({ ram }) => ramName(ram)).join(', ');
+  return {
+    severity: 'info',
+    resource: null,
+    title: `${size} pool: ${fillable} of ${plural(pool.free, 'free page')} outside ZONE_MOVABLE and CMA, for ${wanted} that ${names} ${mine.length === 1 ? 'lacks' : 'lack'}`,
+    explanation: `Guest memory has holes, huge pages that were never touched. The pool has pages for all of them, so the guest may touch them; but UDMABUF_CREATE fills a hole only with a page outside ZONE_MOVABLE and CMA. ${fillable === 0 ? 'A buffer over a hole' : 'Once those are taken a buffer over a hole'} fails with ENOMEM (QEMU: “UDMABUF_CREATE_LIST: Cannot allocate memory”). A guest that writes to its buffers first, as Linux does, does not meet it.`,
+    remedy: `${PREALLOC}; or have the pool’s pages outside ZONE_MOVABLE.`,
+    evidence: [
+      poolEvidence(pool),
+      fillableEvidence(sample, pool),
+      ...mine.map(each => holeEvidence(sample, each)),
+    ],
   };
 }
 
@@ -204,8 +238,9 @@ export const poolRules: readonly Rule[] = [
   {
     id: 'pool-starvation',
     severity: 'warning',
-    fires: 'Guest RAM of huge pages has holes, and its pool has fewer pages than they need.',
-    needs: ['ram', 'ram-holes', 'hugetlb-pools', 'era'],
+    fires:
+      'Guest RAM of huge pages has holes, and its pool has fewer pages than they need; info where it has enough, but not outside ZONE_MOVABLE and CMA.',
+    needs: ['ram', 'ram-holes', 'hugetlb-pools', 'free-huge-pages', 'era'],
     check: checkStarvation,
   },
   {

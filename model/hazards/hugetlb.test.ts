@@ -138,15 +138,50 @@ describe('pool-starvation', () => {
       'maps is denied',
     );
   });
-  test('not checked: enough pages, of which nobody knows whether they may be used', () => {
-    const zone = { node: 0, zone: 'Movable', startPfn: 1, spannedPages: 9, presentPages: 9 };
-    const zones = [{ ...zone, managedPages: 9, freePages: 9, cmaPages: 0, freeCmaPages: 0 }];
-    const { found, because } = starved([pool({ free: 28 })], [ram(100)], { host: { zones } });
+  const zone = { node: 0, startPfn: 1, spannedPages: 9, presentPages: 9, managedPages: 9, freePages: 9 };
+  const movable = [{ ...zone, zone: 'Movable', cmaPages: 0, freeCmaPages: 0 }];
+  const cma = [{ ...zone, zone: 'Normal', cmaPages: 9, freeCmaPages: 9 }];
+  test.each([
+    ['ZONE_MOVABLE', movable],
+    ['CMA', cma],
+  ])('enough pages, but too few outside %s: information', (_, zones) => {
+    const at = (fillable: number | null, free = 28) =>
+      starved([pool({ free, fillable })], [ram(100)], { host: { zones } });
+    const { found, because } = at(27);
+    expect(found).toMatchObject([
+      {
+        severity: 'info',
+        resource: null,
+        title: '2 MiB pool: 27 of 28 free pages outside ZONE_MOVABLE and CMA, for 28 that mem1 lacks',
+      },
+    ]);
+    expect(found[0]?.evidence.map(({ value }) => value)).toEqual([
+      '128, 28, 0, 0, 0',
+      '27 of 28',
+      '100 of 128',
+    ]);
+    expect(because).toBeNull();
+    expect(at(28)).toEqual(nothing);
+    expect(at(0).found[0]?.explanation).toContain('A buffer over a hole fails with ENOMEM');
+    expect(at(5, 10).found).toMatchObject([
+      { severity: 'warning', title: '2 MiB pool: 10 pages for 28 that mem1 lacks' },
+    ]);
+  });
+  test('not checked: enough pages, of which nobody knows where they lie', () => {
+    const { found, because } = starved([pool({ free: 28, fillable: null })], [ram(100)], {
+      host: { zones: movable },
+      sources: without('free-huge-pages'),
+    });
     expect(found).toEqual([]);
-    expect(because).toContain('28 free pages of the 2 MiB pool');
+    expect(because).toBe(
+      'how many of the 28 free pages of the 2 MiB pool lie outside ZONE_MOVABLE and CMA, where a hole has to be filled from, is not known: free-huge-pages is denied (EACCES; needs root)',
+    );
+    // An older recording.
+    const older = starved([pool({ free: 28 })], [ram(100)], { host: { zones: movable } });
+    expect(older.because).toContain('free-huge-pages was not read');
     const unread = { host: { zones: null }, sources: without('zoneinfo') };
     expect(starved([pool({ free: 28 })], [ram(100)], unread).because).toContain('zoneinfo is denied');
-    expect(starved([pool({ free: 0 })], [ram(100)], { host: { zones } }).because).toBeNull();
+    expect(starved([pool({ free: 0 })], [ram(100)], { host: { zones: movable } }).because).toBeNull();
   });
 });
 

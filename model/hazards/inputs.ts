@@ -66,6 +66,11 @@ export const FACTS = {
     sources: ['hugepages', 'zoneinfo'],
     recheck: () => `grep -r . /sys/kernel/mm/hugepages`,
   },
+  'free-huge-pages': {
+    words: 'places of the free huge pages',
+    sources: ['free-huge-pages', 'zoneinfo'],
+    recheck: snapshot,
+  },
   'hugetlb-cgroup': {
     words: 'hugetlb counters of its cgroup',
     sources: ['hugetlb-cgroup'],

@@ -176,6 +176,7 @@ const host = once(
           reserved: orNull(either(number, text)),
           surplus: number,
           overcommit: orNull(number),
+          fillable: optional(orNull(number)),
         }),
       ),
     ),

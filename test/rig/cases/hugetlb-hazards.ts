@@ -1,12 +1,14 @@
 /**
- * Huge pages: what a buffer holds beside its own, and the pools, reservations and limits that it goes past. Pools are set at run time,
- * on one node of a machine without ZONE_MOVABLE, so that every free page can fill a hole.
+ * Huge pages: what a buffer holds beside its own, and the pools, reservations and limits that it goes past. In boot `numa` pools are
+ * set at run time, on one node of a machine without ZONE_MOVABLE, so that every free page can fill a hole.
  */
 import { spawn } from 'node:child_process';
 import type { Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
 import { checkRechecks } from '../compare.ts';
+import { freeHugePages, freeInSysfs } from '../guest/free-huge-pages.ts';
 import { scattered } from '../guest/gpu.ts';
+import { cmaTest, movableTest } from '../guest/held-places.ts';
 import { guestRam } from '../guest/qemu.ts';
 
 const AS_USER = ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--inh-caps=-all', '--'];
@@ -31,6 +33,9 @@ const byUser = async (t: CaseContext, pid: number): Promise<Snapshot> =>
 
 const foundBy = ({ findings }: Snapshot, ...rules: readonly string[]) =>
   findings.filter(({ rule }) => rules.includes(rule));
+
+const fillableOf = ({ host }: Snapshot) =>
+  host.hugetlb?.find(({ node, pageSizeBytes }) => node === null && pageSizeBytes === 2 * MIB)?.fillable;
 
 /** Makes a buffer over four huge pages of a memfd that nobody has mapped, and keeps both until its input ends. */
 const UNMAPPED = `
@@ -245,6 +250,85 @@ export const hugetlbHazardCases: readonly RigCase[] = [
       await (await smaller.gpu()).createBlob(framebuffer);
       t.equal('2 MiB pages: QEMU is silent', smaller.stderr(), '');
       t.judged('guest memory is 2 MiB pages of ZONE_MOVABLE', await t.snapshot(smaller.pid));
+    },
+  },
+  {
+    name: 'free huge pages that a hole can be filled from: the kernel’s lists and its page map agree',
+    boot: 'zones',
+    kernels: ['6.12', '7.2'],
+    async run(t) {
+      const vm = await t.qemu({ memoryMiB: 64, backend: 'hugetlb=on' });
+      await vm.qtest.fill(guestRam.free, 8 * MIB, 0x5a);
+      const snapshot = await t.snapshot(vm.pid);
+      const theirs = freeHugePages(2 * MIB);
+      t.equal('free pages: sysfs', theirs.length, freeInSysfs(2 * MIB));
+      const [isMovable, isCma] = [movableTest(), cmaTest()];
+      t.equal(
+        'those outside ZONE_MOVABLE and CMA',
+        fillableOf(snapshot),
+        theirs.filter(pfn => !isMovable(pfn) && !isCma(pfn)).length,
+      );
+      t.ok('some lie in ZONE_MOVABLE', theirs.some(isMovable), theirs.length);
+      t.equal(
+        'as an ordinary user, unknown',
+        (await byUser(t, vm.pid)).host.hugetlb
+          ?.map(({ fillable }) => fillable ?? null)
+          .every(each => each === null),
+        true,
+      );
+    },
+  },
+  {
+    name: 'holes of guest memory on a host with ZONE_MOVABLE: told by where the pool’s free pages lie',
+    boot: 'gigantic-movable',
+    async run(t) {
+      const file = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
+      const before = (await t.sh(`cat ${file}`)).trim();
+      t.atEnd(async () => void (await t.sh(`echo ${before} >${file}`)));
+      const isMovable = movableTest();
+      const outside = () => freeHugePages(2 * MIB).filter(pfn => !isMovable(pfn)).length;
+      const doctor = async (pid: number): Promise<number> =>
+        (await t.pinscope(['doctor', '--pid', String(pid), '--json'])).code;
+      t.equal('no free page lies outside ZONE_MOVABLE', outside(), 0);
+      const start = (name: string) =>
+        t.qemu({ dir: `${t.dir}/${name}`, memoryMiB: 64, backend: 'hugetlb=on' });
+      const vm = await start('a');
+      const misplaced = await t.snapshot(vm.pid);
+      t.equal('read', fillableOf(misplaced), 0);
+      t.judged('QEMU, 32 huge pages reserved, all free ones in ZONE_MOVABLE', misplaced);
+      await checkRechecks(t, foundBy(misplaced, 'pool-starvation'));
+      t.equal('the doctor: information', await doctor(vm.pid), 0);
+      t.judged('the same holes, seen by an ordinary user', await byUser(t, vm.pid));
+      const overHoles = [16, 20].map(at => ({ address: at * MIB, length: 2 * MIB }));
+      await (await vm.gpu()).createBlob(overHoles);
+      t.ok(
+        'a hole is refused',
+        vm.stderr().includes('UDMABUF_CREATE_LIST: Cannot allocate memory'),
+        vm.stderr(),
+      );
+      const refused = await t.snapshot(vm.pid);
+      t.judged('the same, a buffer over its holes refused', refused);
+      t.ok(
+        'and told as a cause',
+        /of the free ones of the pool \(\d+\) only 0 lie outside/.test(
+          JSON.stringify(foundBy(refused, 'create-refused')),
+        ),
+        foundBy(refused, 'create-refused'),
+      );
+      await vm.kill();
+
+      // More than ZONE_MOVABLE has room for.
+      await t.sh(`echo 3 >/proc/sys/vm/drop_caches; echo 1200 >${file}`);
+      const there = outside();
+      t.ok('pages outside ZONE_MOVABLE', there >= 32, there);
+      const other = await start('b');
+      const fine = await t.snapshot(other.pid);
+      t.equal('read again', fillableOf(fine), outside());
+      t.judged('QEMU, 32 huge pages reserved, enough of the free ones outside ZONE_MOVABLE', fine);
+      t.equal('nothing to tell', foundBy(fine, 'pool-starvation'), []);
+      t.equal('the doctor: well', await doctor(other.pid), 0);
+      await (await other.gpu()).createBlob(overHoles);
+      t.equal('QEMU is silent', other.stderr(), '');
     },
   },
 ];
