@@ -96,6 +96,73 @@ export const creationCases: readonly RigCase[] = [
     },
   },
   {
+    name: 'list_limit 0: every blob is refused, told before and after, and a program’s UDMABUF_CREATE works',
+    boot: 'zones',
+    async run(t) {
+      const restore = await limit(t, 'list_limit', 0);
+      const vm = await t.qemu();
+      const before = await t.snapshot(vm.pid);
+      t.judged('list_limit is 0, before the first blob', before);
+      t.equal(
+        'told before',
+        foundBy(before, 'limits').map(({ title }) => title),
+        ['list_limit is 0: every blob is refused'],
+      );
+      await checkRechecks(t, foundBy(before, 'create-refused', 'limits'));
+      const gpu = await vm.gpu();
+      await gpu.createBlob(small);
+      t.ok('a blob of four pages is refused', refused(vm, 'Invalid argument'), vm.stderr());
+      const after = await t.snapshot(vm.pid);
+      t.equal('no buffer', after.resources.length, 0);
+      t.judged('list_limit is 0, a blob of four pages refused', after);
+      await checkRechecks(t, foundBy(after, 'create-refused', 'limits'));
+
+      const helper = await t.buffers('--memfd', 'shmem,1M', '--buffer', '0,64K', '--list', '0,64K');
+      t.equal('a program: refused', helper.refused, [
+        { event: 'refused', call: 'UDMABUF_CREATE_LIST', errno: 22, error: 'Invalid argument' },
+      ]);
+      const program = await t.snapshot(helper.pid);
+      t.equal('a program: buffers', program.resources.length, 1);
+      t.judged('list_limit is 0, a buffer by UDMABUF_CREATE', program);
+
+      await restore();
+      await gpu.createBlob(small);
+      const again = await t.snapshot(vm.pid);
+      t.equal('restored: pages', again.resources[0]?.pages?.count, 4);
+      t.equal('restored: limits', foundBy(again, 'limits'), []);
+      t.judged('list_limit restored, the blob made anew', again);
+    },
+  },
+  {
+    name: 'a memfd that is not the machine’s memory: QEMU starts, and its blobs silently have no buffer',
+    boot: 'zones',
+    async run(t) {
+      const vm = await t.qemu({ spareBackend: true });
+      const before = await t.snapshot(vm.pid);
+      t.judged('a memfd beside the machine’s memory, before the first blob', before);
+      t.equal(
+        'told before',
+        foundBy(before, 'blob-without-udmabuf').map(({ severity, title }) => [severity, title]),
+        [['error', 'blob=on, and no blob of this guest can become a buffer']],
+      );
+      const [told] = foundBy(before, 'blob-without-udmabuf');
+      t.ok('with the reason', told?.explanation.includes('memory is anonymous') ?? false, told);
+      await checkRechecks(t, foundBy(before, 'blob-without-udmabuf'));
+      // QEMU looked for seals of any memory backend, found these, and has opened the device.
+      t.equal(
+        'the spare memfd is sealed',
+        before.target.ram?.map(({ id, sealed }) => [id, sealed]),
+        [['mem1', true]],
+      );
+      t.equal('QEMU has /dev/udmabuf open', before.target.open?.udmabuf, 1);
+      await (await vm.gpu()).createBlob(framebuffer);
+      const after = await t.snapshot(vm.pid);
+      t.equal('the device says that all is well, and there is no buffer', after.resources, []);
+      t.equal('QEMU is silent', vm.stderr(), '');
+      t.judged('a memfd beside the machine’s memory, a blob without a buffer', after);
+    },
+  },
+  {
     name: 'a balloon beside a live framebuffer: merely there, and reporting free pages',
     boot: 'zones',
     async run(t) {

@@ -279,11 +279,15 @@ export const hazardCases: readonly RigCase[] = [
 
       const free = await t.snapshot((await t.buffers('--node', '1', ...pages)).pid);
       t.judged('a program free to run on both nodes', free);
-      t.equal(
-        'on both nodes: why it is not checked',
-        free.notChecked.find(({ rule }) => rule === 'remote-node')?.because,
-        'the process may run on nodes 0, 1 and its memory has no policy: there is no node to compare with',
-      );
+      t.equal('free to run on both nodes: nodes', [nodes(free), free.target.cpuNodes], [[1], [0, 1]]);
+
+      const unbound = await t.qemu({ dir: `${t.dir}/unbound` });
+      const unboundGpu = await unbound.gpu();
+      await unboundGpu.createBlob(framebuffer);
+      const anywhere = await t.snapshot(unbound.pid);
+      t.judged('QEMU without a policy, free to run on both nodes', anywhere);
+      t.equal('QEMU, anywhere', [remoteOf(anywhere), anywhere.target.cpuNodes], [[], [0, 1]]);
+      await unbound.kill();
 
       const vm = await t.qemu({ backend: 'host-nodes=1,policy=bind' });
       const gpu = await vm.gpu();

@@ -32,6 +32,8 @@ export interface QemuOptions extends QemuProcessOptions {
   readonly memoryMiB?: number;
   /** Properties of the memory-backend-memfd, for example `hugetlb=on,prealloc=on`; plain shmem when left out. */
   readonly backend?: string;
+  /** The memfd of `backend` is there beside the machine's RAM, which is QEMU's own and has no file. */
+  readonly spareBackend?: boolean;
   /** Properties of virtio-gpu-pci after `blob=true`; `max_outputs=1,xres=1920,yres=1080` when left out. */
   readonly gpu?: string;
   /** Adds a virtio-balloon-pci, id `balloon0`. */
@@ -102,7 +104,13 @@ function qemuArguments(options: QemuOptions, qtestSocket: string): string[] {
   const backend = ['memory-backend-memfd', 'id=mem1', `size=${memory}M`];
   if (options.backend) backend.push(options.backend);
   return [
-    ...['-machine', 'pc,accel=tcg,memory-backend=mem1', '-S', '-m', `${memory}M,maxmem=2G,slots=2`],
+    ...[
+      '-machine',
+      `pc,accel=tcg${options.spareBackend ? '' : ',memory-backend=mem1'}`,
+      '-S',
+      '-m',
+      `${memory}M,maxmem=2G,slots=2`,
+    ],
     ...['-object', backend.join(',')],
     ...['-nodefaults', '-vga', 'none', '-display', 'none'],
     '-device',
