@@ -2,8 +2,8 @@
  * Runs inside the VM: `inside.js run BOOT [TEXT]` runs the cases of a boot (those whose name holds TEXT) and writes
  * `$RESULTS/outcomes.json`; `inside.js figures` measures for the benchmark; `inside.js record` records this kernel's fixtures to
  * `$RESULTS/host` (`record-kernel`, `record-pools`: a part of it), `inside.js record-snapshot` one snapshot to
- * `$RESULTS/snapshot.json`, `inside.js record-session` samples to `$RESULTS/session.jsonl`; `inside.js drive-privilege` is what
- * cases run as an ordinary user.
+ * `$RESULTS/snapshot.json`, `inside.js record-session` samples to `$RESULTS/session.jsonl`, `inside.js record-trace` QEMU's traces
+ * to `$RESULTS/trace`; `inside.js drive-privilege` is what cases run as an ordinary user.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import { recordKernel } from './guest/record-kernel.ts';
 import { recordPools } from './guest/record-pools.ts';
 import { recordSession } from './guest/record-session.ts';
 import { recordSnapshot } from './guest/record-snapshot.ts';
+import { recordTrace } from './guest/record-trace.ts';
 import type { KernelId } from './kernels.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -69,6 +70,8 @@ if (command === 'figures') {
   await recordSnapshot(join(results, 'snapshot.json'));
 } else if (command === 'record-session') {
   await recordSession(join(results, 'session.jsonl'));
+} else if (command === 'record-trace') {
+  await recordTrace(join(results, 'trace'));
 } else if (command === 'drive-privilege') {
   await drivePrivilege();
 } else if (command === 'run') {

@@ -60,6 +60,19 @@ export function recordSessionLines(kernel: Kernel, insideCommand: string): Promi
 }
 
 /**
+ * Replaces the traces of QEMU.
+ * @param insideCommand shell command that, inside, writes to `$RESULTS/trace`
+ * @returns the directory
+ */
+export function recordTraces(kernel: Kernel, insideCommand: string): Promise<string> {
+  return recorded({ kernel, job: insideCommand }, results => {
+    const target = join(projectRoot(), 'test/fixtures/qemu-7.2/trace');
+    cpSync(join(results, 'trace'), target, { recursive: true });
+    return target;
+  });
+}
+
+/**
  * Replaces the recording of one kernel.
  * @param insideCommand shell command that, inside, calls `recordMachine("$RESULTS/host", …)`
  * @param expose as in VmOptions

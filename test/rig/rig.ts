@@ -1,9 +1,9 @@
 /**
  * `npm run test:rig`: boots the kernels and runs the cases. Arguments: `--kernel 6.12`, `--boot zones`, `--case TEXT` (part of a name,
  * or `one|other`), `--console`; or `prepare`, which only fetches and builds the kernels; or `record KERNEL…`
- * (`record-kernel`, `record-pools`: a part of it), `record-snapshot` and `record-session`, which make test/fixtures, the bundled
- * snapshot and the bundled session anew; or `precision`, which writes the
- * table of docs/HAZARDS.md from precision.json. `--write-precision` puts what the rules said in this run into both.
+ * (`record-kernel`, `record-pools`: a part of it), `record-trace`, `record-snapshot` and `record-session`, which make test/fixtures,
+ * the bundled snapshot and the bundled session anew; or `precision`, which writes the table of docs/HAZARDS.md from precision.json.
+ * `--write-precision` puts what the rules said in this run into both.
  * Ends with a line `N passed, N failed`; a case that could not run is a failure, never skipped.
  */
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
@@ -20,7 +20,7 @@ import { type Outcome, passed } from './outcome.ts';
 import { type OutsideBrowser, startOutsideBrowser } from './outside-browser.ts';
 import { precisionFailures, type SeenSituation, withSeen } from './precision.ts';
 import { pageShows, readExpected, writePrecision } from './precision-files.ts';
-import { recordBundledSnapshot, recordFixtures, recordSessionLines } from './record.ts';
+import { recordBundledSnapshot, recordFixtures, recordSessionLines, recordTraces } from './record.ts';
 import { recordKernelFixtures } from './record-kernel.ts';
 import { runVm } from './vm.ts';
 
@@ -189,6 +189,11 @@ if (positionals[0] === 'prepare') {
   const kernel = await ensureKernel('6.12', report);
   const inside = `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-session`;
   report(await makeBundledSession(await recordSessionLines(kernel, inside)));
+} else if (positionals[0] === 'record-trace') {
+  const kernel = await ensureKernel('6.12', report);
+  report(
+    await recordTraces(kernel, `${shellQuote(process.execPath)} ${shellQuote(insideProgram)} record-trace`),
+  );
 } else if (positionals[0] === 'record-kernel' || positionals[0] === 'record-pools') {
   const part = positionals[0] === 'record-kernel' ? 'kernel' : 'pools';
   for (const id of positionals.slice(1).length > 0 ? positionals.slice(1) : kernelIds) {

@@ -7,6 +7,7 @@ import { VirtioDevice } from './virtio.ts';
 
 const command = {
   resourceUnref: 0x102,
+  setScanout: 0x103,
   resourceFlush: 0x104,
   attachBacking: 0x106,
   detachBacking: 0x107,
@@ -60,6 +61,12 @@ export class VirtioGpu extends VirtioDevice {
     return gpu;
   }
 
+  /** A driver that starts anew counts its resources from 1 again. */
+  override async start(): Promise<void> {
+    this.#nextResource = 1;
+    await super.start();
+  }
+
   /**
    * RESOURCE_CREATE_BLOB of guest memory. QEMU makes a udmabuf of it, with one list item an entry; when that fails
    * it warns on stderr and still answers OK. QEMU before 10.0 makes none of a single entry.
@@ -103,6 +110,11 @@ export class VirtioGpu extends VirtioDevice {
       words(0, 0, width, height, scanout, resource, width, height, formatXrgb, 0),
       words(width * bytesPerPixel, 0, 0, 0, 0, 0, 0, 0),
     ]);
+  }
+
+  /** SET_SCANOUT of no resource: nothing is shown there any more. */
+  async disableScanout(scanout = 0): Promise<void> {
+    await this.#send('SET_SCANOUT', command.setScanout, [words(0, 0, 0, 0, scanout, 0)]);
   }
 
   /** RESOURCE_FLUSH of the whole picture. */
