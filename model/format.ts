@@ -1,3 +1,5 @@
+import type { Virtio } from './snapshot.ts';
+
 /* How quantities read to a person. Whole numbers stay exact; what is rounded says its unit. */
 
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -44,3 +46,11 @@ export function plural(count: number, one: string, many = `${one}s`): string {
 
 /** With a capital first letter, as a sentence begins; not for what is a command. */
 export const capital = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+
+/** What a dma-buf is to the guest: `resource 2, scanout 0`; an id as the guest counts. */
+export function formatVirtio({ resourceId, scanout }: Virtio): string {
+  const resource = resourceId === null ? 'one of several resources' : `resource ${resourceId}`;
+  const shown =
+    scanout === null ? 'no scanout' : scanout === 'unknown' ? 'scanout not known' : `scanout ${scanout}`;
+  return `${resource}, ${shown}`;
+}

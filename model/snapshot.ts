@@ -224,6 +224,8 @@ export interface Refusal {
   readonly errno: string | null;
   /** Lines of this text in the file. */
   readonly times: number;
+  /** Resources that they were about, where QEMU's trace in the same file says so; the last ones. Older recordings lack it. */
+  readonly resources?: readonly { readonly resourceId: number; readonly sizeBytes: number | null }[];
 }
 
 /** A device of the target's command line. */
@@ -263,6 +265,14 @@ export interface GuestRange {
   readonly offset: number;
 }
 
+/** The resource of a virtio-gpu that a dma-buf is. */
+export interface Virtio {
+  /** null: one of several that nothing tells apart. */
+  readonly resourceId: number | null;
+  /** The scanout that shows it; null: none does. */
+  readonly scanout: number | null | 'unknown';
+}
+
 /** One dma-buf that the target holds. */
 export interface Resource<Runs = readonly PageRun[]> {
   readonly inode: number;
@@ -275,7 +285,8 @@ export interface Resource<Runs = readonly PageRun[]> {
   readonly count: number | null;
   readonly holders: readonly Holder[];
   readonly attachments: readonly Attachment[] | null;
-  readonly virtio: { readonly resourceId: number; readonly scanout: number | null } | null;
+  /** What QEMU's trace says that it is; null: nothing does. */
+  readonly virtio: Virtio | null;
   readonly pages: Pages<Runs> | null;
 }
 export interface Holder {

@@ -162,7 +162,7 @@ function errnoOf(error: unknown): string | null {
  * `info mem`, `info tlb`; and no `gpa2hpa`, which even writes ("force copy-on-write", vtop() of monitor/misc.c, 7.2).
  */
 const READ_ONLY =
-  /^((x-)?query-[a-z0-9-]+|qmp_capabilities|qom-(get|list|list-types|list-properties)|device-list-properties)$/;
+  /^((x-)?query-[a-z0-9-]+|qmp_capabilities|qom-(get|list|list-types|list-properties)|device-list-properties|trace-event-get-state)$/;
 const READ_ONLY_HMP =
   /^(info (mtree|ramblock|memdev|memory-devices|memory_size_summary|version|status|name|uuid|kvm|balloon|numa|pci|qtree|qom-tree|migrate|trace-events)( -[a-z])*|gpa2hva 0x[0-9a-f]{1,16})$/;
 

@@ -5,7 +5,9 @@ import { heldBlocks } from '../model/join/blocks.ts';
 import { mayBeUnfillable } from '../model/join/fillable.ts';
 import { FrameMap } from '../model/join/frames.ts';
 import type { RamView } from '../model/join/ram.ts';
+import { joinTrace } from '../model/join/virtio.ts';
 import { Scratch } from '../model/kernel/pages.ts';
+import type { GpuTrace } from '../model/qemu/gpu-trace.ts';
 import { absent, denied, known, mapReading, ok, type Reading } from '../model/reading.ts';
 import { type Sample, type SampledResource, toSnapshot } from '../model/run-columns.ts';
 import type { HostState, HugetlbPool, Snapshot, Target } from '../model/snapshot.ts';
@@ -17,6 +19,7 @@ import { type HostReadings, readHost } from './host.ts';
 import { type Kernel, type OpenKernel, openKernel, readKernel } from './kernel.ts';
 import { EntryCache, type KernelBuffer, readPinnedPages } from './pinned-pages.ts';
 import { readStat, stillRuns } from './process.ts';
+import { QemuTraces } from './qemu-trace.ts';
 import { SourceLog } from './sources.ts';
 import { readTarget } from './target.ts';
 
@@ -37,6 +40,7 @@ export class Sampler {
   private readonly scratch = new Scratch();
   private readonly past = new Past();
   private readonly pools: PoolReader;
+  private readonly traces = new QemuTraces();
 
   constructor(private readonly host: HostAccess) {
     this.pools = new PoolReader(host.files);
@@ -75,9 +79,11 @@ export class Sampler {
     // Under way while the rest is read: most of it is waiting for copies of kernel memory.
     const opening = this.openKernel(kernel, log);
     const host = readHost(files, log);
-    const { target, ram } = await readTarget(files, native, stat.value, log, known(host.nodes), () =>
+    const { target, ram, tracing } = await readTarget(files, native, stat.value, log, known(host.nodes), () =>
       frameMap(host),
     );
+    const traced =
+      tracing && (await log.ofAsync('qemu-trace', () => this.traces.begin(files, native, tracing)));
     const buffers = await this.readHolders(pid, log, onProgress);
     const mine = [...buffers.values()]
       .filter(({ holders }) => holders.some(holder => holder.pid === pid))
@@ -86,9 +92,14 @@ export class Sampler {
     const pages = await this.readPages(await opening, pid, mine, ram, host, log);
     const hugetlb = await this.readPools(await opening, kernel, target, host, log);
     const attached = pages.size > 0 ? undefined : this.readAttachments(log);
-    const resources = mine.map(buffer =>
+    const untold = mine.map(buffer =>
       toResource(buffer, pages.get(buffer.inode), attached?.get(buffer.inode)),
     );
+    const trace =
+      tracing && traced?.state === 'ok'
+        ? known(log.of('qemu-trace', () => this.traces.end(files, tracing)))
+        : undefined;
+    const resources = trace ? withVirtio(untold, pid, trace) : untold;
     const after = stillRuns(files, id);
     if (after.state !== 'ok') return after as Reading<never>;
     const sample = {
@@ -277,6 +288,23 @@ function toResource(
         }
       : null,
   };
+}
+
+/** Only what QEMU made and still has mapped: a dma-buf that it has not mapped may be left of a resource that is gone. */
+function withVirtio(resources: readonly SampledResource[], pid: number, trace: GpuTrace): SampledResource[] {
+  const mapped = resources.filter(
+    ({ exporter, holders }) =>
+      exporter === 'udmabuf' && holders.some(holder => holder.pid === pid && holder.mappings.length > 0),
+  );
+  const told = joinTrace(
+    mapped.map(({ inode, sizeBytes, createdAt }) => ({
+      inode,
+      sizeBytes,
+      createdMs: createdAt === null ? null : Date.parse(createdAt),
+    })),
+    trace,
+  );
+  return resources.map(resource => ({ ...resource, virtio: told.get(resource.inode) ?? null }));
 }
 
 function toHostState(

@@ -19,6 +19,7 @@ import { type AskedMigration, readMachineMemory, readMigration } from './machine
 import { readOpenDevices } from './open-devices.ts';
 import { readMaps } from './process.ts';
 import { readRefusals } from './qemu-log.ts';
+import { readTraceStates, type TraceRequest } from './qemu-trace.ts';
 import { connectQmp } from './qmp.ts';
 import type { SourceLog } from './sources.ts';
 import { readUsers } from './users.ts';
@@ -42,6 +43,8 @@ export function readKind(files: HostFiles, stat: ProcStat, log?: SourceLog): Pro
 
 export interface TargetReadings {
   readonly target: Target;
+  /** What the trace of a QEMU is read by; null: no QEMU. */
+  readonly tracing: TraceRequest | null;
   readonly ram: RamView;
 }
 
@@ -64,7 +67,12 @@ export async function readTarget(
   const limits = log.of('limits', () => files.parsed(`/proc/${pid}/limits`, parseLimits));
   const maps = log.of('maps', () => readMaps(files, pid));
   const vmas = known(maps) ?? [];
-  const { state: qmp, layout, migration } = await readMonitor(files, pid, kind, commandLine, vmas, log);
+  const {
+    state: qmp,
+    layout,
+    migration,
+    traceStates,
+  } = await readMonitor(files, pid, kind, commandLine, vmas, log);
   const guest = layout ? guestMappings(layout) : null;
   const ram = new RamView(ramMappings(vmas), guest ?? []);
   const memlock = known(limits)?.get(MAX_LOCKED_MEMORY)?.soft;
@@ -76,6 +84,7 @@ export async function readTarget(
       : null;
   return {
     ram,
+    tracing: kind === 'qemu' ? { pid, commandLine, states: traceStates } : null,
     target: {
       pid,
       startTime: String(stat.startTime),
@@ -182,9 +191,10 @@ interface Asked {
   readonly state: Target['qmp'];
   readonly layout: GuestLayout | null;
   readonly migration: AskedMigration | null;
+  readonly traceStates: TraceRequest['states'];
 }
 
-/** Asks the guest's memory map, and whether it migrates, from the first QMP monitor that talks to us. */
+/** Asks the guest's memory map, whether it migrates, and what is traced, from the first QMP monitor that talks to us. */
 async function readMonitor(
   files: HostFiles,
   pid: number,
@@ -194,7 +204,7 @@ async function readMonitor(
   log: SourceLog,
 ): Promise<Asked> {
   const note = (reading: Reading<unknown>, cost: number) => log.note('qmp', reading, cost);
-  if (kind !== 'qemu') return { state: 'none', layout: null, migration: null };
+  if (kind !== 'qemu') return { state: 'none', layout: null, migration: null, traceStates: null };
   const monitors = commandLine?.monitors.filter(({ protocol, server }) => protocol === 'qmp' && server) ?? [];
   const started = performance.now();
   const cost = () => performance.now() - started;
@@ -203,7 +213,7 @@ async function readMonitor(
       ? 'this QEMU has no QMP socket of its own on the command line (add -qmp unix:PATH,server=on,wait=off)'
       : 'the command line could not be read';
     note(absent('QMP', `${detail}; guest addresses are unknown`), cost());
-    return { state: 'none', layout: null, migration: null };
+    return { state: 'none', layout: null, migration: null, traceStates: null };
   }
   let worst: { state: Target['qmp']; detail: string } = { state: 'none', detail: '' };
   const rank = ['none', 'denied', 'busy'];
@@ -227,7 +237,13 @@ async function readMonitor(
         note(layout, cost());
         const { client } = connection;
         const migration = await log.ofAsync('migration', () => readMigration(client));
-        return { state: 'ok', layout: known(layout) ?? null, migration: known(migration) ?? null };
+        const traceStates = await readTraceStates(client);
+        return {
+          state: 'ok',
+          layout: known(layout) ?? null,
+          migration: known(migration) ?? null,
+          traceStates,
+        };
       } finally {
         await connection.client.close();
       }
@@ -241,5 +257,5 @@ async function readMonitor(
       : absent('QMP', worst.state === 'busy' ? `busy: ${detail}` : detail),
     cost(),
   );
-  return { state: worst.state, layout: null, migration: null };
+  return { state: worst.state, layout: null, migration: null, traceStates: null };
 }

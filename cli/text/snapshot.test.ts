@@ -266,6 +266,11 @@ describe('many', () => {
       mapped: [true, false, null][i % 3] ?? null,
     }));
     const printed = text(someSnapshot({ resources: [someResource({ attachments })] }));
+    const traced = text(
+      someSnapshot({ resources: [someResource({ virtio: { resourceId: 3, scanout: 0 } })] }),
+    );
+    expect(traced).toMatch(/virtio-gpu +resource 3, scanout 0/);
+    expect(printed).not.toContain('virtio-gpu');
     expect(printed).toContain('0000:00:00.0 (mapped), 0000:01:00.0 (not mapped), 0000:02:00.0,');
   });
   test('runs: so many as asked for, and how many more', () => {

@@ -1,4 +1,4 @@
-import { formatBytes, formatSpan, plural } from '../../model/format.ts';
+import { formatBytes, formatSpan, formatVirtio, plural } from '../../model/format.ts';
 import type { PageRun, Resource, Snapshot, SourceState } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import { hex } from '../../model/units.ts';
@@ -238,6 +238,7 @@ function resourceLines(resource: Resource, snapshot: Snapshot, colours: Colours,
   add('created', printable(resource.createdAt ?? 'unknown'));
   add('held by', holdersText(resource.holders));
   add('attached', attachedText(resource.attachments));
+  if (resource.virtio) add('virtio-gpu', formatVirtio(resource.virtio));
   if (!pages) {
     add('pages', whyNoPages(resource, snapshot).text);
     return lines;
@@ -398,6 +399,7 @@ function isMissed({ name, state, detail }: SourceState, { target, resources }: S
     case 'machine-memory':
     case 'migration':
     case 'refusals':
+    case 'qemu-trace':
       return false;
     default:
       return true;

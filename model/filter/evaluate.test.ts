@@ -131,6 +131,15 @@ test('attached devices, mappings, scanouts, and rules that did not run', () => {
   expect(filter('scanout == 1', snapshot)).toEqual([[3], 1]);
   expect(filter('scanout == none', snapshot)).toEqual([[2], 1]);
   expect(filter('resource > 3', snapshot)).toEqual([[3], 1]);
+  const partly = someSnapshot({
+    resources: [
+      someResource({ inode: 1, virtio: { resourceId: 3, scanout: 'unknown' } }),
+      someResource({ inode: 2, virtio: { resourceId: null, scanout: null } }),
+    ],
+  });
+  expect(filter('scanout == none', partly)).toEqual([[2], 1]);
+  expect(filter('scanout == 0', partly)).toEqual([[], 1]);
+  expect(filter('resource == 3', partly)).toEqual([[1], 1]);
   expect(filter('rule == far-node', snapshot)).toEqual([[], 3]);
   expect(filter('rule == disconnected', snapshot)).toEqual([[], 0]);
   expect(filter('rule == none', snapshot)).toEqual([[], 3]);
@@ -201,7 +210,8 @@ function valuesOf(field: string, resource: Resource, snapshot: Snapshot): (numbe
     case 'resource':
       return [virtio === null ? null : virtio.resourceId];
     case 'scanout':
-      return virtio === null ? [null] : virtio.scanout === null ? [] : [virtio.scanout];
+      if (virtio === null || virtio.scanout === 'unknown') return [null];
+      return virtio.scanout === null ? [] : [virtio.scanout];
     case 'severity':
       return [
         ['error', 'warning', 'info'].find(each => findings.some(({ severity }) => severity === each)) ??

@@ -74,7 +74,8 @@ export function numbersOf(field: FieldId, { takenAt }: Reading): Values<number> 
       return one(({ virtio }) => virtio?.resourceId ?? null);
     case 'scanout':
       return ({ virtio }, visit) => {
-        if (virtio === null || virtio.scanout !== null) visit(virtio?.scanout ?? null);
+        if (virtio === null || virtio.scanout === 'unknown') visit(null);
+        else if (virtio.scanout !== null) visit(virtio.scanout);
       };
     default:
       return null;

@@ -141,8 +141,12 @@ export const FACTS = {
     sources: ['holders', 'kernel-memory'],
     recheck: ({ pid }) => `sudo find /proc/${pid}/fd -lname '/dmabuf:*' -exec stat -L -c '%n %z' {} +`,
   },
-  // No source tells yet which resource is on a screen.
-  scanout: { words: 'scanout of each buffer', sources: [], recheck: snapshot },
+  scanout: {
+    words: 'scanout of each buffer',
+    sources: ['qemu-trace'],
+    recheck: ({ pid }) =>
+      `sudo sh -c 'grep -lE "^flags:\\s+010[02]001$" /proc/${pid}/fdinfo/* | sed s/fdinfo/fd/ | xargs -r grep -ahE "virtio_gpu_(features|cmd_(set_scanout|res_(create|unref)))" | tail'`,
+  },
   memlock: {
     words: 'limit of locked memory, and what is counted against it',
     sources: ['limits', 'status'],

@@ -46,6 +46,10 @@ export interface QemuCommandLine {
   readonly globals: readonly { readonly driver: string; readonly property: string; readonly value: string }[];
   readonly display: string | null;
   readonly incoming: string | null;
+  /** `-loadvm`: a snapshot that it began from. */
+  readonly loadvm: string | null;
+  /** Patterns of events that are traced from the start (`-trace`, `-d trace:`), in order; one with `-` before it switches off. */
+  readonly trace: readonly string[];
   readonly monitors: readonly Monitor[];
   /** `-S`. */
   readonly startsStopped: boolean;
@@ -170,6 +174,8 @@ export function parseQemuCommandLine(argv: readonly string[]): QemuCommandLine {
   const readConfigNotRead: string[] = [];
   let display: string | null = null;
   let incoming: string | null = null;
+  let loadvm: string | null = null;
+  const trace: string[] = [];
   let path: string | null = null;
   let vga: string | null = null;
   let startsStopped = false;
@@ -264,6 +270,19 @@ export function parseQemuCommandLine(argv: readonly string[]): QemuCommandLine {
         break;
       case 'incoming':
         incoming = value;
+        break;
+      case 'loadvm':
+        loadvm = value;
+        break;
+      case 'trace': {
+        // trace_opt_parse() of trace/control.c; `events=` names a file with more.
+        const enable = lastOf(parseOptionPairs(value, 'enable')).enable;
+        if (enable !== undefined) trace.push(enable);
+        break;
+      }
+      case 'd':
+        // qemu_str_to_log_mask() of util/log.c.
+        for (const item of value.split(',')) if (item.startsWith('trace:')) trace.push(item.slice(6));
         break;
       case 'overcommit': {
         const lock = lastOf(parseOptionPairs(value))['mem-lock'];
@@ -377,6 +396,8 @@ export function parseQemuCommandLine(argv: readonly string[]): QemuCommandLine {
     globals,
     display,
     incoming,
+    loadvm,
+    trace,
     monitors: [
       ...direct.map(({ option, text, protocol }) => ({ protocol, option, ...compatChardev(text) })),
       ...mons.map(({ option, chardev, protocol }) => ({

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseRefusals } from './refusals.ts';
@@ -50,6 +51,28 @@ test('of a log of libvirt the last run alone', () => {
   expect(parse(`${start(1)}${refusal}${refusal}${start(2)}${refusal}`)).toMatchObject([{ times: 1 }]);
   expect(parse(`${start(1)}${refusal}${start(2)}`)).toEqual([]);
   expect(parse(refusal)).toHaveLength(1);
+});
+
+test('with a trace in the same text, the resource of the line before', () => {
+  const traced = readFileSync('test/fixtures/qemu-7.2/trace/stderr.txt', 'utf8');
+  expect(parse(traced)).toMatchObject([{ times: 1, resources: [{ resourceId: 5, sizeBytes: 68157440 }] }]);
+  expect(parse(readFileSync('test/fixtures/qemu-7.2/trace/stamped.txt', 'utf8'))).toMatchObject([
+    { line: expect.stringContaining('a guest qemu'), resources: [{ resourceId: 5 }] },
+  ]);
+  // Without its own trace, or with another event after it.
+  const [bare] = parse(readFileSync('test/fixtures/qemu-7.2/trace/file-stderr.txt', 'utf8'));
+  expect(bare).not.toHaveProperty('resources');
+  const late = traced.replace(/(?=qemu-system)/, 'virtio_gpu_cmd_res_flush res 0x2, w 1, h 1, x 0, y 0\n');
+  expect(parse(late)[0]).not.toHaveProperty('resources');
+  const many = Array.from(
+    { length: 9 },
+    (_, i) =>
+      `virtio_gpu_cmd_res_create_blob res 0x${i}, size 4096\nq: warning: ${create}: Invalid argument\n`,
+  );
+  expect(parse(many.join(''))[0]).toMatchObject({
+    times: 9,
+    resources: Array.from({ length: 8 }, (_, i) => ({ resourceId: i + 1 })),
+  });
 });
 
 test('any text: nothing is thrown, lines are bounded, each line is counted once', () => {

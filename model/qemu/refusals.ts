@@ -1,4 +1,5 @@
 import type { Refusal } from '../snapshot.ts';
+import { parseTraceLine, type TraceLine } from './gpu-trace.ts';
 
 /**
  * What QEMU prints when a udmabuf cannot be made: ui/udmabuf.c (`open /dev/udmabuf: …`), hw/display/virtio-gpu-udmabuf.c
@@ -30,26 +31,43 @@ const ERRNO: Readonly<Record<string, string>> = {
 
 /** Longest part of a line that is kept. */
 const MOST_CHARACTERS = 500;
+/** Resources of a message that are kept. */
+const MOST_RESOURCES = 8;
 
 /**
  * Refusals in a piece of QEMU's standard error, one a message whatever stands before it (program, time, guest), in the order in
  * which they first came; `line` is the last one of its message, cut after 500 characters. Of a log of libvirt only the last run
- * counts. Nothing is thrown: a text without such lines has none.
+ * counts. Where the same text has QEMU's trace, a refusal is about the resource of the trace line before it: one thread prints both
+ * (virtio_gpu_resource_create_blob() of hw/display/virtio-gpu.c). Nothing is thrown: a text without such lines has none.
  */
 export function parseRefusals(text: string, source: string): Refusal[] {
   const from = lastStart(text);
   const found = new Map<string, Refusal>();
+  let before: TraceLine | 'damaged' | null = null;
   for (const line of text.slice(from).split('\n')) {
     const message = MESSAGE.exec(line)?.[0].replace(/\r$/, '');
-    if (message === undefined) continue;
+    if (message === undefined) {
+      // Any other event of the device's commands is of a later one.
+      if (line.includes('virtio_gpu_')) before = parseTraceLine(line);
+      continue;
+    }
+    const refused = message.startsWith('virtio_gpu_create_udmabuf') ? createdBy(before) : [];
+    before = null;
+    const resources = [...(found.get(message)?.resources ?? []), ...refused].slice(-MOST_RESOURCES);
     found.set(message, {
       source,
       line: line.replace(/\r$/, '').slice(0, MOST_CHARACTERS),
       errno: ERRNO[/: ([^:]*)$/.exec(message)?.[1] ?? ''] ?? null,
       times: (found.get(message)?.times ?? 0) + 1,
+      ...(resources.length > 0 ? { resources } : {}),
     });
   }
   return [...found.values()];
+}
+
+function createdBy(line: TraceLine | 'damaged' | null): NonNullable<Refusal['resources']> {
+  if (line === null || line === 'damaged' || line.event !== 'virtio_gpu_cmd_res_create_blob') return [];
+  return [{ resourceId: line.resourceId, sizeBytes: line.sizeBytes }];
 }
 
 function lastStart(text: string): number {

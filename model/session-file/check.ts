@@ -113,7 +113,12 @@ const resource = once(
     count: orNull(number),
     holders: listOf(holder),
     attachments: orNull(listOf(members<Attachment>({ device: text, mapped: orNull(flag) }))),
-    virtio: orNull(members<NonNullable<Resource['virtio']>>({ resourceId: number, scanout: orNull(number) })),
+    virtio: orNull(
+      members<NonNullable<Resource['virtio']>>({
+        resourceId: orNull(number),
+        scanout: orNull(either(number, oneOf('unknown'))),
+      }),
+    ),
     pages: orNull(
       members<Pages>({
         source: text,
@@ -316,7 +321,24 @@ const target = once(
       ),
     ),
     refusals: optional(
-      orNull(listOf(members<Refusal>({ source: text, line: text, errno: orNull(text), times: number }))),
+      orNull(
+        listOf(
+          members<Refusal>({
+            source: text,
+            line: text,
+            errno: orNull(text),
+            times: number,
+            resources: optional(
+              listOf(
+                members<NonNullable<Refusal['resources']>[number]>({
+                  resourceId: number,
+                  sizeBytes: orNull(number),
+                }),
+              ),
+            ),
+          }),
+        ),
+      ),
     ),
   }),
 );

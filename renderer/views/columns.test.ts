@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { fromPageRuns, fromSnapshot, pageRun } from '../../model/run-columns.ts';
+import type { Resource } from '../../model/snapshot.ts';
 import { someResource, someRun, someSnapshot, someSource } from '../../test/snapshots.ts';
 import { counterText, migratetypeColumns } from './host-columns.ts';
 import { resourceColumns } from './resource-columns.ts';
@@ -56,6 +57,29 @@ test('the sentence of a run says first and last page, and what is not known', ()
   expect(runSentence(pageRun(runs, 1), sample)).toBe(
     '1 page from index 0, PFN 0x1, physical 0x1000, memory block 0, guest address unknown, in no memfd that is known, disconnected: the memfd has another page there now, or none',
   );
+});
+
+test('the column of virtio-gpu is there where a trace told of any buffer', () => {
+  const ids = (resources: readonly Resource[]) =>
+    resourceColumns(fromSnapshot(someSnapshot({ resources })), new Map()).map(({ id }) => id);
+  expect(ids([someResource()])).not.toContain('virtio');
+  const rows = [
+    { resourceId: 3, scanout: 0 },
+    { resourceId: 4, scanout: null },
+    { resourceId: 5, scanout: 'unknown' as const },
+    { resourceId: null, scanout: null },
+    null,
+  ].map((virtio, inode) => someResource({ inode, virtio }));
+  expect(ids(rows)).toContain('virtio');
+  const sample = fromSnapshot(someSnapshot({ resources: rows }));
+  const column = resourceColumns(sample, new Map()).find(({ id }) => id === 'virtio');
+  expect(sample.resources.map(resource => column?.text(resource))).toEqual([
+    'resource 3, scanout 0',
+    'resource 4, no scanout',
+    'resource 5, scanout not known',
+    'one of several resources, no scanout',
+    '?',
+  ]);
 });
 
 test('a denied buffer says denied in every cell that needs its pages, and sorts last', () => {

@@ -1,6 +1,6 @@
 import type { Expression } from '../../model/filter/ast.ts';
 import { both, compare, equals } from '../../model/filter/combine.ts';
-import { formatBytes, formatSpan } from '../../model/format.ts';
+import { formatBytes, formatSpan, formatVirtio } from '../../model/format.ts';
 import type { Sample, SampledResource } from '../../model/run-columns.ts';
 import { printable } from '../../model/text.ts';
 import type { Column, Tone } from '../tables/column.ts';
@@ -127,6 +127,7 @@ export function resourceColumns(
         return -disconnected || (unknown > 0 ? 1 : 2);
       },
     },
+    ...(sample.resources.some(({ virtio }) => virtio !== null) ? [virtioColumn] : []),
     {
       id: 'age',
       title: 'Age',
@@ -155,6 +156,29 @@ export function resourceColumns(
       sortBy: ({ count }) => count,
     },
   ];
+}
+
+/** Only where QEMU's trace tells of a resource. */
+const virtioColumn: Column<SampledResource> = {
+  id: 'virtio',
+  title: 'virtio-gpu',
+  hint: 'Resource of the guest’s virtio-gpu, by QEMU’s trace, and the scanout that shows it.',
+  width: 22,
+  text: ({ virtio }) => (virtio === null ? '?' : formatVirtio(virtio)),
+  value: ({ virtio }) => virtio && { ...virtio },
+  clause: ({ virtio }) =>
+    virtio === null || virtio.resourceId === null
+      ? virtioShownClause(virtio)
+      : equals('resource', virtio.resourceId),
+  tone: ({ virtio }) => (virtio === null ? 'muted' : 'plain'),
+  sortBy: ({ virtio }) => virtio?.resourceId ?? null,
+};
+
+function virtioShownClause(virtio: SampledResource['virtio']): Expression {
+  if (virtio === null || virtio.scanout === 'unknown') return equals('resource', null);
+  return virtio.scanout === null
+    ? compare('scanout', '==', { kind: 'none' })
+    : equals('scanout', virtio.scanout);
 }
 
 function nameText({ name, exporter }: SampledResource): string {
