@@ -1,4 +1,4 @@
-import { capital, plural } from '../format.ts';
+import { capital, formatBytes, plural } from '../format.ts';
 import type { Refusal } from '../snapshot.ts';
 import { printable } from '../text.ts';
 import { blobDevices, deviceEvidence, deviceName, liveBlobs, ofBlobs } from './blobs.ts';
@@ -75,6 +75,21 @@ const refusalEvidence = ({ target }: Unjudged, { source, line, times }: Refusal)
     : `sudo grep -a udmabuf /proc/${target.pid}/fd/2`,
 });
 
+/** By QEMU's trace; empty without. */
+function whichResources(refusals: readonly Refusal[]): string {
+  const all = refusals.flatMap(({ resources }) => resources ?? []);
+  if (all.length === 0) return '';
+  const times = refusals.reduce((sum, refusal) => sum + refusal.times, 0);
+  const names = all.map(
+    ({ resourceId, sizeBytes }) =>
+      `resource 0x${resourceId.toString(16)}${sizeBytes === null ? '' : ` of ${formatBytes(sizeBytes)}`}`,
+  );
+  return `By its trace ${all.length === 1 ? 'it was' : 'they were'} ${listOf(names)}${all.length < times ? `, and ${times - all.length} that it does not name` : ''}. `;
+}
+
+const listOf = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+
 /** Distinct causes, in order. */
 function distinctCauses(all: readonly Cause[]): Cause[] {
   const seen = new Map(all.map(cause => [cause.words, cause]));
@@ -113,7 +128,7 @@ function seen(sample: Unjudged, refusals: readonly Refusal[]): Told {
     resource: null,
     severity: still ? 'error' : 'warning',
     title: `QEMU was refused a buffer ${plural(times, 'time')}${errors.length > 0 ? ` (${errors.join(', ')})` : ''}`,
-    explanation: `QEMU has printed that it could not make a buffer of a blob; the guest then sees “response 0x1200” and a black screen. ${listed(causes)}`,
+    explanation: `QEMU has printed that it could not make a buffer of a blob; the guest then sees “response 0x1200” and a black screen. ${whichResources(refusals)}${listed(causes)}`,
     remedy: remedyOf(causes),
     evidence: [
       ...refusals.map(refusal => refusalEvidence(sample, refusal)),

@@ -90,6 +90,16 @@ describe('long-pin', () => {
     ['old, nobody says what it is', aged(LONG_PIN_MS), ['info']],
     ['old and a scanout', aged(LONG_PIN_MS, { virtio: { resourceId: 2, scanout: 0 } }), []],
     ['old and no scanout', aged(LONG_PIN_MS, { virtio: { resourceId: 2, scanout: null } }), ['warning']],
+    [
+      'old, and its scanout not known',
+      aged(LONG_PIN_MS, { virtio: { resourceId: 2, scanout: 'unknown' } }),
+      ['info'],
+    ],
+    [
+      'old, one of several that are not shown',
+      aged(LONG_PIN_MS, { virtio: { resourceId: null, scanout: null } }),
+      ['warning'],
+    ],
     ['made while the sample was taken', aged(-5), []],
   ])('%s', (_, snapshot, severities) => {
     const { findings, notChecked } = judge(snapshot, 'long-pin');
@@ -101,6 +111,27 @@ describe('long-pin', () => {
     const [finding] = judge(aged(LONG_PIN_MS, { holders }), 'long-pin').findings;
     expect(finding?.title).toBe('1 MiB pinned for 10 min');
     expect(finding?.explanation).toContain('is not known. qemu-system-x86 (189) maps it.');
+  });
+  test('the trace is evidence, with the line that made the resource', () => {
+    const sources = [...open, someSource('qemu-trace', { detail: '/proc/189/fd/7' })];
+    const of = (virtio: Resource['virtio']) =>
+      judge({ ...aged(LONG_PIN_MS, { virtio }), sources }, 'long-pin').findings[0];
+    const told = of({ resourceId: 18, scanout: null });
+    expect(told?.title).toBe('1 MiB pinned for 10 min, and no scanout');
+    expect(told?.explanation).toContain('It is resource 18, which is shown on no scanout');
+    expect(told?.evidence[1]).toMatchObject({
+      source: '/proc/189/fd/7',
+      value: 'virtio_gpu_cmd_res_create_blob res 0x12, size 1048576',
+      recheck: expect.stringContaining("res 0x12, size 1048576))' '/proc/189/fd/7'"),
+    });
+    expect(of({ resourceId: null, scanout: null })?.explanation).toContain('one of several resources');
+    expect(of({ resourceId: 18, scanout: 'unknown' })?.evidence).toHaveLength(1);
+  });
+  test('without a trace the way to one is told', () => {
+    const sources = [...open, someSource('qemu-trace', { state: 'absent', detail: 'QEMU does not trace' })];
+    expect(judge({ ...aged(LONG_PIN_MS), sources }, 'long-pin').findings[0]?.explanation).toContain(
+      'is not known (qemu-trace is absent; pinscope doctor --pid 189 --explain long-pin says what would tell).',
+    );
   });
   test('without a time of creation it is not checked', () => {
     expect(judge(sample({ createdAt: null }), 'long-pin')).toMatchObject({

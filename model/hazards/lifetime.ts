@@ -1,6 +1,9 @@
 import { formatSpan } from '../format.ts';
+import type { SampledResource } from '../run-columns.ts';
+import type { Virtio } from '../snapshot.ts';
+import { printable } from '../text.ts';
 import { ageOf, bufferRule, created, sizeOf } from './buffer-rule.ts';
-import { heldWord, type Rule, whyMissing } from './rule.ts';
+import { type Evidence, heldWord, type Rule, type Unjudged, whyMissing } from './rule.ts';
 import { isIdle, recheckMember } from './use.ts';
 
 /** How long a buffer may be idle before it is a warning. */
@@ -75,21 +78,22 @@ const longPin = bufferRule(
       );
     const { virtio } = resource;
     // What is on a screen is there for as long as it is shown.
-    if (age < LONG_PIN_MS || (virtio !== null && virtio.scanout !== null)) return null;
+    if (age < LONG_PIN_MS || typeof virtio?.scanout === 'number') return null;
+    const unshown = virtio?.scanout === null;
     const mapped = resource.holders.filter(({ mappings }) => mappings.length > 0);
     const users = [
       ...mapped.map(({ pid, comm }) => `${comm} (${pid}) maps it`),
       ...(resource.attachments ?? []).map(({ device }) => `${device} is attached`),
     ];
     return {
-      severity: virtio === null ? 'info' : 'warning',
-      title: `${sizeOf(resource)} ${heldWord(sample)} for ${formatSpan(age)}${virtio === null ? '' : ', and no scanout'}`,
+      severity: unshown ? 'warning' : 'info',
+      title: `${sizeOf(resource)} ${heldWord(sample)} for ${formatSpan(age)}${unshown ? ', and no scanout' : ''}`,
       explanation: [
         'A udmabuf holds its pages for as long as it lives, “possibly forever”: they can be neither moved nor swapped, compaction and hot',
         'unplug have to leave them.',
-        virtio === null
-          ? 'Whether it is a scanout, which is rightly there for as long as it is shown, is not known.'
-          : 'It is shown on no screen.',
+        unshown
+          ? `${whichResource(virtio)} is shown on no scanout, by QEMU’s trace.`
+          : `Whether it is a scanout, which is rightly there for as long as it is shown, is not known${whyUnknown(sample)}.`,
         users.length > 0
           ? `${users.slice(0, 4).join(', ')}${users.length > 4 ? ` and ${users.length - 4} more` : ''}.`
           : '',
@@ -98,9 +102,41 @@ const longPin = bufferRule(
         .trim(),
       remedy:
         'Nothing has to be done for what is shown or worked on. Otherwise have the guest destroy the resource; keep guest memory that is held for long out of ZONE_MOVABLE and CMA.',
-      evidence: [created(sample, resource)],
+      evidence: [created(sample, resource), ...traceEvidence(sample, resource)],
     };
   },
 );
+
+const whichResource = ({ resourceId }: Virtio): string =>
+  resourceId === null
+    ? 'It is one of several resources of its size, none of which'
+    : `It is resource ${resourceId}, which`;
+
+/** Why the trace does not tell. */
+function whyUnknown({ sources, target }: Unjudged): string {
+  const trace = sources.find(({ name }) => name === 'qemu-trace');
+  return trace === undefined || trace.state === 'ok'
+    ? ''
+    : ` (qemu-trace is ${trace.state}; pinscope doctor --pid ${target.pid} --explain long-pin says what would tell)`;
+}
+
+/** The line that made the resource, as virtio_gpu_cmd_res_create_blob of hw/display/trace-events prints it. */
+function traceEvidence({ sources }: Unjudged, { virtio, sizeBytes }: SampledResource): Evidence[] {
+  const trace = sources.find(({ name, state }) => name === 'qemu-trace' && state === 'ok');
+  if (trace === undefined || virtio === null || virtio.scanout === 'unknown' || sizeBytes === null) return [];
+  const made =
+    virtio.resourceId === null
+      ? `res 0x[0-9a-f]+, size ${sizeBytes}`
+      : `res 0x${virtio.resourceId.toString(16)}, size ${sizeBytes}`;
+  const file = trace.detail.replaceAll("'", "'\\''");
+  return [
+    {
+      source: printable(trace.detail),
+      field: 'trace of its creation; no later line shows it',
+      value: `virtio_gpu_cmd_res_create_blob ${made}`,
+      recheck: `sudo grep -aE 'virtio_gpu_(features|cmd_(set_scanout.*|res_create_blob ${made}))' '${file}'`,
+    },
+  ];
+}
 
 export const lifetimeRules: readonly Rule[] = [idlePin, longPin];
