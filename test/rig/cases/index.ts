@@ -10,6 +10,7 @@ import { nestedCases } from './nested.ts';
 import { placeCases } from './places.ts';
 import { qemuCases } from './qemu.ts';
 import { raceCases } from './races.ts';
+import { traceCases } from './trace.ts';
 import { userCases } from './users.ts';
 import { vfioCases } from './vfio.ts';
 import { windowCases } from './window.ts';
@@ -26,6 +27,7 @@ export const cases: readonly RigCase[] = [
   ...vfioCases,
   ...lifetimeCases,
   ...creationCases,
+  ...traceCases,
   ...hugetlbHazardCases,
   ...brokerCases,
   ...nestedCases,

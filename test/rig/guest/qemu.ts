@@ -11,6 +11,7 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { TRACE_PATTERNS } from '../../../sampler/qemu-trace.ts';
 import { VirtioBalloon } from './balloon.ts';
 import { VirtioGpu } from './gpu.ts';
 import { QemuProcess, type QemuProcessOptions } from './qemu-process.ts';
@@ -38,6 +39,8 @@ export interface QemuOptions extends QemuProcessOptions {
   readonly gpu?: string;
   /** Adds a virtio-balloon-pci, id `balloon0`. */
   readonly balloon?: boolean;
+  /** Traces what the guest does with its resources, to standard error unless `args` have a `-D`. */
+  readonly trace?: boolean;
 }
 
 export class RealQemu extends QemuProcess {
@@ -116,6 +119,7 @@ function qemuArguments(options: QemuOptions, qtestSocket: string): string[] {
     '-device',
     `virtio-gpu-pci,id=gpu0,addr=${slots.gpu},blob=true,${options.gpu ?? 'max_outputs=1,xres=1920,yres=1080'}`,
     ...(options.balloon ? ['-device', `virtio-balloon-pci,id=balloon0,addr=${slots.balloon}`] : []),
+    ...(options.trace ? TRACE_PATTERNS.flatMap(pattern => ['-trace', pattern]) : []),
     ...['-qtest', `unix:${qtestSocket},server=on,wait=off`, '-qtest-log', '/dev/null'],
   ];
 }
