@@ -214,3 +214,24 @@ test('patterns of -trace', () => {
   expect(isTraced('virtio_gpu_cmd_set_scanout_blob', ['virtio_gpu_cmd_set_scanout'])).toBe(false);
   expect(isTraced('virtio_gpu_features', ['virtio.gpu*', 'virtio_gpu_cmd_*'])).toBe(false);
 });
+
+test('a pattern of -trace fits as a shell’s does, however it is made', () => {
+  const event = 'virtio_gpu_cmd_res_unref';
+  const piece = fc.oneof(
+    fc.constantFrom('*', '?', 'virtio_', 'gpu', '_', 'cmd_res', '_unref', '.', '(', '[a-z]'),
+    fc.nat(event.length - 1).map(at => event.slice(at, at + 3)),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 8 }), pieces => {
+      const glob = pieces.join('').replace(/^-/, '');
+      const shell = glob
+        .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+        .replaceAll('*', '.*')
+        .replaceAll('?', '.');
+      expect(isTraced(event, [glob])).toBe(new RegExp(`^${shell}$`).test(event));
+    }),
+    { numRuns: 2000 },
+  );
+  expect(isTraced(event, [`${'*?'.repeat(12)}z`])).toBe(false);
+  expect(isTraced(event, [`${'*?'.repeat(5000)}z`])).toBe(false);
+});
