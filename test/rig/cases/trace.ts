@@ -89,7 +89,8 @@ export const traceCases: readonly RigCase[] = [
         // Of one size, and only one of them is a dma-buf: times tell which, order does not.
         await gpu.unref(icon);
         await gpu.createBlob(onePiece);
-        // The kernel stamps a dma-buf with the time of its last tick.
+        // The next line says until when a dma-buf of that one was made; the kernel stamps the other with its last tick.
+        await gpu.disableScanout();
         await pause();
         const again = await gpu.createBlob(small);
         t.equal(`${what}: one of two`, told(await t.snapshot(vm.pid)), [
