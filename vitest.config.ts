@@ -11,6 +11,8 @@ export default defineConfig({
     // The addon keeps state a thread; a fork a file is what the programs look like too.
     pool: 'forks',
     testTimeout: 60_000,
+    // Hooks build what is not built yet.
+    hookTimeout: 120_000,
     // tokens.test.ts reads the real colours.
     css: true,
   },
