@@ -66,10 +66,10 @@ describe('create-refused', () => {
     const named = (...resources: { resourceId: number; sizeBytes: number | null }[]) =>
       of({ target: { refusals: told ? [{ ...told, resources }] : [] } }).finding?.explanation;
     expect(named({ resourceId: 26, sizeBytes: 8294400 })).toContain(
-      'By its trace it was resource 0x1a of 7.91 MiB, and 2 that it does not name. ',
+      'By its trace it was resource 26 of 7.91 MiB, and 2 that it does not name. ',
     );
     const three = [1, 2, 3].map(resourceId => ({ resourceId, sizeBytes: null }));
-    expect(named(...three)).toContain('By its trace they were resource 0x1, resource 0x2 and resource 0x3. ');
+    expect(named(...three)).toContain('By its trace they were resource 1, resource 2 and resource 3. ');
     expect(named()).not.toContain('trace');
   });
 

@@ -82,7 +82,7 @@ function whichResources(refusals: readonly Refusal[]): string {
   const times = refusals.reduce((sum, refusal) => sum + refusal.times, 0);
   const names = all.map(
     ({ resourceId, sizeBytes }) =>
-      `resource 0x${resourceId.toString(16)}${sizeBytes === null ? '' : ` of ${formatBytes(sizeBytes)}`}`,
+      `resource ${resourceId}${sizeBytes === null ? '' : ` of ${formatBytes(sizeBytes)}`}`,
   );
   return `By its trace ${all.length === 1 ? 'it was' : 'they were'} ${listOf(names)}${all.length < times ? `, and ${times - all.length} that it does not name` : ''}. `;
 }

@@ -170,7 +170,7 @@ export const traceCases: readonly RigCase[] = [
       const [finding] = after.findings.filter(({ rule }) => rule === 'create-refused');
       t.ok(
         'the resource that was refused',
-        finding?.explanation.includes(`resource 0x${refused.toString(16)} of 7.91 MiB`) ?? false,
+        finding?.explanation.includes(`resource ${refused} of 7.91 MiB`) ?? false,
         finding,
       );
       t.judged('size_limit_mb is 7, the framebuffer of a traced guest refused', after);
