@@ -76,8 +76,8 @@ test('the column of virtio-gpu is there where a trace told of any buffer', () =>
   expect(sample.resources.map(resource => column?.text(resource))).toEqual([
     'resource 3, scanout 0',
     'resource 4, no scanout',
-    'resource 5, scanout not known',
-    'one of several resources, no scanout',
+    'resource 5, scanout ?',
+    'several, no scanout',
     '?',
   ]);
 });

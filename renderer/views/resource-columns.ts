@@ -1,7 +1,8 @@
 import type { Expression } from '../../model/filter/ast.ts';
 import { both, compare, equals } from '../../model/filter/combine.ts';
-import { formatBytes, formatSpan, formatVirtio } from '../../model/format.ts';
+import { formatBytes, formatSpan } from '../../model/format.ts';
 import type { Sample, SampledResource } from '../../model/run-columns.ts';
+import type { Virtio } from '../../model/snapshot.ts';
 import { printable } from '../../model/text.ts';
 import type { Column, Tone } from '../tables/column.ts';
 import { type Severity, severityRank } from '../text/findings.ts';
@@ -162,9 +163,9 @@ export function resourceColumns(
 const virtioColumn: Column<SampledResource> = {
   id: 'virtio',
   title: 'virtio-gpu',
-  hint: 'Resource of the guest’s virtio-gpu, by QEMU’s trace, and the scanout that shows it.',
+  hint: 'Resource of the guest’s virtio-gpu, by QEMU’s trace, and the scanout that shows it; “?” is what the trace does not tell.',
   width: 22,
-  text: ({ virtio }) => (virtio === null ? '?' : formatVirtio(virtio)),
+  text: ({ virtio }) => (virtio === null ? '?' : virtioText(virtio)),
   value: ({ virtio }) => virtio && { ...virtio },
   clause: ({ virtio }) =>
     virtio === null || virtio.resourceId === null
@@ -173,6 +174,12 @@ const virtioColumn: Column<SampledResource> = {
   tone: ({ virtio }) => (virtio === null ? 'muted' : 'plain'),
   sortBy: ({ virtio }) => virtio?.resourceId ?? null,
 };
+
+/** What formatVirtio says, in the room of a cell. */
+function virtioText({ resourceId, scanout }: Virtio): string {
+  const resource = resourceId === null ? 'several' : `resource ${resourceId}`;
+  return `${resource}, ${scanout === null ? 'no scanout' : `scanout ${scanout === 'unknown' ? '?' : scanout}`}`;
+}
 
 function virtioShownClause(virtio: SampledResource['virtio']): Expression {
   if (virtio === null || virtio.scanout === 'unknown') return equals('resource', null);
