@@ -32,6 +32,7 @@ import {
 import { KernelImage, RecordingMemory } from '../../kernel-image.ts';
 import { Buffers } from './buffers.ts';
 import { type MemoryEntry, scattered } from './gpu.ts';
+import { kallsymsOf } from './kallsyms.ts';
 import { guestRam, type RealQemu, startQemu } from './qemu.ts';
 import { recordKallsyms } from './record-kallsyms.ts';
 import { memberNames, trimBtf } from './trim-btf.ts';
@@ -125,20 +126,6 @@ async function makeBlobs(vm: RealQemu, piece: number, stride: number): Promise<M
   ];
   for (const entries of blobs) await gpu.createBlob(entries);
   return blobs;
-}
-
-/** Name → address as /proc/kallsyms prints it. */
-function kallsymsOf(names: readonly string[]): Map<string, bigint> {
-  const lines = execFileSync('grep', ['-E', ` (${names.join('|')})$`, '/proc/kallsyms'], {
-    encoding: 'utf8',
-  });
-  return new Map(
-    lines
-      .trim()
-      .split('\n')
-      .map(line => line.split(' '))
-      .map(([address, , name]) => [name ?? '', BigInt(`0x${address}`)]),
-  );
 }
 
 function compareBtf(full: Buffer, small: Buffer, layoutOf: (btf: Btf) => unknown): void {

@@ -1,5 +1,4 @@
 /** The inside half of a recording of hugetlb pools: what following their free lists looks at, with the same pages by kpageflags. */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -16,6 +15,7 @@ import { KernelImage, RecordingMemory } from '../../kernel-image.ts';
 import type { RecordedPools } from '../../recorded-pools.ts';
 import { Buffers } from './buffers.ts';
 import { freeHugePages, freeInSysfs } from './free-huge-pages.ts';
+import { kallsymsOf } from './kallsyms.ts';
 import { trimBtf } from './trim-btf.ts';
 
 const SIZES = [2 ** 21, 2 ** 30];
@@ -35,7 +35,7 @@ export async function recordPools(out: string, helper: string): Promise<void> {
     if (opened.state !== 'ok') throw new Error(JSON.stringify(opened));
     const { memory, layout } = opened.value;
     const btf = trimBtf(readFileSync('/sys/kernel/btf/vmlinux'), POOL_TYPES);
-    const symbols = kallsyms();
+    const symbols = kallsymsOf(POOL_SYMBOLS);
     const pools = resolvePools(Btf.parse(btf, POOL_TYPES), symbols);
     if ('missing' in pools) throw new Error(pools.missing);
     const recording = new RecordingMemory(memory);
@@ -69,18 +69,6 @@ export async function recordPools(out: string, helper: string): Promise<void> {
   } finally {
     await second.quit();
   }
-}
-
-function kallsyms(): Map<string, bigint> {
-  const pattern = ` (${POOL_SYMBOLS.join('|')})$`;
-  const lines = execFileSync('grep', ['-E', pattern, '/proc/kallsyms'], { encoding: 'utf8' });
-  return new Map(
-    lines
-      .trim()
-      .split('\n')
-      .map(line => line.split(' '))
-      .map(([address, , name]) => [name ?? '', BigInt(`0x${address}`)]),
-  );
 }
 
 const notes = `# Pools of huge pages
