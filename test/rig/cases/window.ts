@@ -106,6 +106,8 @@ export const windowCases: readonly RigCase[] = [
           'huge2m,4M',
           '--buffer',
           '12K,1M',
+          // Else they are told of after a minute, as nobody uses them.
+          '--map',
         ],
       );
       const [shmem, hugetlb] = helper.buffers;
