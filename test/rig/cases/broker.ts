@@ -178,6 +178,8 @@ export const brokerCases: readonly RigCase[] = [
   {
     name: 'broker refused by policy, without an agent, not installed: the state says so, and nothing is opened',
     boot: 'zones',
+    // Nothing of it depends on the kernel, and it starts the program many times.
+    kernels: ['6.12'],
     async run(t) {
       const user = driver(t);
       const missing = await user.grant('kernel-memory', null);
@@ -233,6 +235,8 @@ export const brokerCases: readonly RigCase[] = [
   {
     name: 'broker by sudo: --grant of snapshot, list, doctor and serve',
     boot: 'zones',
+    // Nothing of it depends on the kernel, and it starts the program many times.
+    kernels: ['6.12'],
     async run(t) {
       const helper = await t.buffers(...BUFFERS);
       const args = ['snapshot', '--pid', String(helper.pid), '--json'];
