@@ -59,7 +59,7 @@ export async function measureSampling(pid: number): Promise<Sampling> {
     if (i < WARM) continue;
     resident.push(process.memoryUsage().rss / MiB);
     ours.push(sample.cpu);
-    if (i % 50 !== 0) continue;
+    if ((i - WARM) % 50 !== 0) continue;
     const ranges = runs.map(({ pfn, count }) => ({
       address: layout.page.vmemmap + BigInt(pfn * layout.page.bytes),
       bytes: count * layout.page.bytes,
