@@ -37,7 +37,7 @@ export const boots: readonly Boot[] = [
     kernels: ['6.12', '7.2', '6.1'],
     append: ['default_hugepagesz=2M', 'hugepagesz=2M', 'hugepages=300', 'movablecore=1G', 'cma=256M'],
     memoryMiB: 4096,
-    timeoutSeconds: 600,
+    timeoutSeconds: 1000,
   },
   {
     // Guest memory in ZONE_MOVABLE and in CMA at once: a movable zone that one guest fills, and behind it a zone of which about half
@@ -63,7 +63,7 @@ export const boots: readonly Boot[] = [
       `node,nodeid=${node},cpus=${node},memdev=node${node}`,
     ]),
     memoryMiB: 2048,
-    timeoutSeconds: 300,
+    timeoutSeconds: 600,
   },
   {
     // An emulated IOMMU and a network card behind it that a guest can have. The IOMMU does not remap interrupts, which vfio wants
