@@ -1,4 +1,5 @@
 import { formatBytes } from '../format.ts';
+import { hasMovable } from '../join/fillable.ts';
 import type { RamBackend } from '../snapshot.ts';
 import { printable } from '../text.ts';
 import { GIGANTIC_PAGE } from '../units.ts';
@@ -203,8 +204,7 @@ export function noMemoryCauses(sample: Unjudged): Cause[] {
   const memory = target.machineMemory ?? null;
   const size = memory?.hugetlbSizeBytes ?? null;
   const pool = host.hugetlb?.find(each => each.node === null && each.pageSizeBytes === size);
-  const movable =
-    host.zones?.some(({ zone, presentPages }) => zone === 'Movable' && presentPages > 0) ?? null;
+  const movable = host.zones ? hasMovable(host.zones) : null;
   const fillable = pool?.fillable ?? null;
   const unfit = fillable === null ? movable !== false : fillable < (pool?.free ?? 0);
   if (pinned && pool && size !== null && !memory?.prealloc && (pool.free === 0 || unfit))

@@ -7,11 +7,12 @@ import type { FrameMap } from './frames.ts';
  * ZONE_MOVABLE and of CMA pageblocks, and over those of isolated ones.
  */
 
+export const hasMovable = (zones: readonly ZoneState[]): boolean =>
+  zones.some(({ zone, presentPages }) => zone === 'Movable' && presentPages > 0);
+
 /** Whether some free huge pages may be of no use for a hole: the host has ZONE_MOVABLE, or CMA. */
 export const mayBeUnfillable = (zones: readonly ZoneState[]): boolean =>
-  zones.some(
-    ({ zone, presentPages, cmaPages }) => (zone === 'Movable' && presentPages > 0) || (cmaPages ?? 0) > 0,
-  );
+  hasMovable(zones) || zones.some(({ cmaPages }) => (cmaPages ?? 0) > 0);
 
 /** Pageblock types from which no hole is filled. */
 const PASSED_OVER = ['CMA', 'Isolate'];
