@@ -194,6 +194,9 @@ interface Asked {
   readonly traceStates: TraceRequest['states'];
 }
 
+/** Of a monitor that did not answer. */
+const UNASKED = { layout: null, migration: null, traceStates: null } as const;
+
 /** Asks the guest's memory map, whether it migrates, and what is traced, from the first QMP monitor that talks to us. */
 async function readMonitor(
   files: HostFiles,
@@ -204,7 +207,7 @@ async function readMonitor(
   log: SourceLog,
 ): Promise<Asked> {
   const note = (reading: Reading<unknown>, cost: number) => log.note('qmp', reading, cost);
-  if (kind !== 'qemu') return { state: 'none', layout: null, migration: null, traceStates: null };
+  if (kind !== 'qemu') return { state: 'none', ...UNASKED };
   const monitors = commandLine?.monitors.filter(({ protocol, server }) => protocol === 'qmp' && server) ?? [];
   const started = performance.now();
   const cost = () => performance.now() - started;
@@ -213,7 +216,7 @@ async function readMonitor(
       ? 'this QEMU has no QMP socket of its own on the command line (add -qmp unix:PATH,server=on,wait=off)'
       : 'the command line could not be read';
     note(absent('QMP', `${detail}; guest addresses are unknown`), cost());
-    return { state: 'none', layout: null, migration: null, traceStates: null };
+    return { state: 'none', ...UNASKED };
   }
   let worst: { state: Target['qmp']; detail: string } = { state: 'none', detail: '' };
   const rank = ['none', 'denied', 'busy'];
@@ -257,5 +260,5 @@ async function readMonitor(
       : absent('QMP', worst.state === 'busy' ? `busy: ${detail}` : detail),
     cost(),
   );
-  return { state: worst.state, layout: null, migration: null, traceStates: null };
+  return { state: worst.state, ...UNASKED };
 }
