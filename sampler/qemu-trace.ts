@@ -32,7 +32,8 @@ const HOW = `start QEMU with -D FILE ${TRACE_PATTERNS.map(pattern => `-trace '${
 
 /** A log that is read on from sample to sample. */
 interface Followed {
-  readonly file: LogFile;
+  /** By the fd that it has now. */
+  file: LogFile;
   readonly reader: GpuTraceReader;
   read: number;
 }
@@ -57,8 +58,9 @@ export class QemuTraces {
     const { pid, commandLine, states } = request;
     this.#now = null;
     const source = `/proc/${pid}/fd`;
+    if (commandLine === null) return absent(source, 'the command line could not be read');
     const unfit = whyUnfit(commandLine);
-    if (commandLine === null || unfit !== null) return absent(source, unfit ?? '');
+    if (unfit !== null) return absent(source, unfit);
     if (states !== null && states.get('virtio_gpu_cmd_res_create_blob') !== true)
       return absent(source, `QEMU does not trace its virtio-gpu; ${HOW}`);
     const logs = await logFiles(files, native, pid);
@@ -127,11 +129,10 @@ export class QemuTraces {
         if (this.#followed.size >= 4) this.#followed.clear();
         this.#followed.set(key, followed);
       }
-      const current = { ...followed, file };
-      this.#followed.set(key, current);
-      current.reader.release();
-      readMore(fd, current);
-      return current;
+      followed.file = file;
+      followed.reader.release();
+      readMore(fd, followed);
+      return followed;
     });
   }
 
@@ -184,9 +185,7 @@ function withFile<T>(
 }
 
 /** Why a trace would not tell what its resources are; null: it may. */
-function whyUnfit(commandLine: QemuCommandLine | null): string | null {
-  if (commandLine === null) return 'the command line could not be read';
-  const { devices, vhostUserGpu, incoming, loadvm } = commandLine;
+function whyUnfit({ devices, vhostUserGpu, incoming, loadvm }: QemuCommandLine): string | null {
   const gpus = devices.virtioGpu.length + vhostUserGpu.length;
   if (gpus === 0) return 'this QEMU has no virtio-gpu';
   if (gpus > 1)
