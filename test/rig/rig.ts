@@ -55,6 +55,8 @@ function keepPictures(results: string): void {
   if (existsSync(pictures)) cpSync(pictures, join(projectRoot(), 'dist/pictures'), { recursive: true });
 }
 
+const processors = ({ boot }: Pick<Job, 'boot'>): number => boot.cpus ?? 1;
+
 interface Total {
   readonly passed: number;
   readonly failed: number;
@@ -73,7 +75,7 @@ async function runJob({ boot, kernel: id, expected }: Job, kernel: Kernel): Prom
       kernel,
       append: boot.append,
       memoryMiB: boot.memoryMiB,
-      cpus: boot.cpus ?? 1,
+      cpus: processors({ boot }),
       timeoutSeconds: boot.timeoutSeconds,
       qemuArgs: [...(boot.qemuArgs ?? []), ...(browser?.qemuArgs ?? [])],
       env: {
@@ -149,7 +151,6 @@ async function runAll(): Promise<boolean> {
   );
   const total = { passed: 0, failed: 0 };
   const seen: SeenSituation[] = [];
-  const processors = ({ boot }: Job): number => boot.cpus ?? 1;
   let running = 0;
   /** Not beside one of two processors another of two, while there are others: four emulated ones mostly wait for each other. */
   const next = (): Job | undefined => {
