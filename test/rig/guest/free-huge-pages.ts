@@ -3,11 +3,9 @@
  * through the kernel than its free lists. A page in use that nobody maps would count too: what holds one is to map it.
  */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { KPF } from '../compare.ts';
 
-/** include/uapi/linux/kernel-page-flags.h */
-const HEAD = 1 << 15;
-const TAIL = 1 << 16;
-const HUGE = 1 << 17;
+const [HEAD, TAIL, HUGE] = [1 << KPF.head, 1 << KPF.tail, 1 << KPF.huge];
 const CHUNK_BYTES = 1 << 22;
 
 /** A u64 a page of 4 KiB, of the whole machine; calls `visit` with its two halves. */
