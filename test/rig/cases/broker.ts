@@ -1,5 +1,4 @@
 /** What an ordinary user gets by a broker that polkit or sudo allowed, against the same second sources as root's. */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { DOCTOR_EXIT } from '../../../cli/exit.ts';
@@ -15,6 +14,7 @@ import { pagesOf, samePfns } from '../compare.ts';
 import type { Buffers } from '../guest/buffers.ts';
 import { allowSudo, Polkit, type PolkitAnswer } from '../guest/polkit.ts';
 import { PrivilegeDriver } from '../guest/privilege-driver.ts';
+import { startServe } from '../guest/serve.ts';
 
 const AS_USER = ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--inh-caps=-all', '--'];
 const BUFFERS = ['--memfd', 'shmem,4M', '--buffer', '12K,1M', '--memfd', 'huge2m,4M', '--buffer', '2M,1M'];
@@ -290,15 +290,9 @@ async function checkDoctor(t: CaseContext, helper: Buffers): Promise<void> {
 
 /** The browser shell's page gets exact pages from the start. */
 async function checkServe(t: CaseContext, helper: Buffers): Promise<void> {
-  const [program = '', ...before] = AS_USER;
-  const serve = spawn(
-    program,
-    [...before, process.execPath, `${t.root}/dist/cli/pinscope.js`, 'serve', '--grant'],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const ended = once(serve, 'exit');
-  const [address] = (await once(serve.stdout, 'data')) as [Buffer];
-  const page = new GoodPage(address.toString().trim());
+  const { url, child } = await startServe(t, ['--grant'], AS_USER);
+  const ended = once(child, 'exit');
+  const page = new GoodPage(url);
   await once(page.socket, 'open');
   page.call('watch', targetOf(helper.pid));
   const sample = () =>
@@ -310,7 +304,7 @@ async function checkServe(t: CaseContext, helper: Buffers): Promise<void> {
   t.ok('serve --grant: a sample', first !== undefined, page.messages);
   if (first !== undefined) checkPages(t, 'serve --grant', toSnapshot(first), helper);
   page.socket.terminate();
-  serve.kill('SIGINT');
+  child.kill('SIGINT');
   t.equal('it ends by a signal', await ended, [0, null]);
 }
 

@@ -2,14 +2,13 @@
  * The console in a browser, looked at from another machine as people do: `pinscope serve` inside, Debian's Chromium outside, and a
  * forwarded loopback port between them.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import type { CaseContext, RigCase } from '../case.ts';
+import type { RigCase } from '../case.ts';
 import { PinscopeWindow } from '../guest/desktop.ts';
 import { scattered } from '../guest/gpu.ts';
 import { hostPages } from '../guest/held-places.ts';
 import { ShownPageMap } from '../guest/page-map.ts';
 import { guestRam } from '../guest/qemu.ts';
+import { startServe } from '../guest/serve.ts';
 import { networkUp, tunnel } from '../guest/tunnel.ts';
 
 const framebuffer = scattered(guestRam.free, 1920 * 1080 * 4, 32 * 1024, 64 * 1024);
@@ -20,16 +19,6 @@ const outside = (name: string): string => {
   if (value === undefined) throw new Error(`${name} is not set: this boot has a browser outside`);
   return value;
 };
-
-/** Starts `pinscope serve` as root on a loopback port; gives the address that it prints. */
-async function serve(t: CaseContext, port: number): Promise<string> {
-  const child = spawn(process.execPath, [`${t.root}/dist/cli/pinscope.js`, 'serve', '--port', String(port)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  t.atEnd(async () => void child.kill('SIGKILL'));
-  const [data] = (await once(child.stdout, 'data')) as [Buffer];
-  return data.toString().trim();
-}
 
 export const consoleCases: readonly RigCase[] = [
   {
@@ -44,7 +33,7 @@ export const consoleCases: readonly RigCase[] = [
       const frame = await gpu.createBlob(framebuffer);
       await gpu.setScanoutBlob(frame, 1920, 1080);
       const balloon = await vm.balloon();
-      const url = await serve(t, port);
+      const { url } = await startServe(t, ['--port', String(port)]);
       t.equal('it listens on the loopback address', new URL(url).host, `127.0.0.1:${port}`);
       await tunnel(t, port);
 
