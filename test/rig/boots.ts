@@ -4,6 +4,7 @@ import type { KernelId } from './kernels.ts';
 export type BootId =
   | 'zones'
   | 'movable-cma'
+  | 'holes'
   | 'numa'
   | 'vfio'
   | 'gigantic'
@@ -49,6 +50,22 @@ export const boots: readonly Boot[] = [
     // A multiple of a memory block, so that the movable zone is of whole blocks. The kernel's own tables take 64 MiB of it.
     memoryMiB: 3456,
     timeoutSeconds: 1200,
+  },
+  {
+    // A movable zone that one guest fills, with pageblocks that begin in reserved memory and end in 128 usable pages, as beside
+    // the tables of a machine's firmware. Such a block never gets its type (mm/mm_init.c memmap_init_range sets it at the
+    // block's first page) and is Unmovable; with less than half of it free, no allocation turns it over (mm/page_alloc.c
+    // steal_suitable_fallback).
+    id: 'holes',
+    kernels: ['6.12', '7.2', '6.1'],
+    append: [
+      'movablecore=256M',
+      ...[0x5400_0000, 0x5480_0000, 0x5500_0000, 0x5580_0000, 0x5600_0000, 0x5680_0000].map(
+        address => `memmap=1536K$0x${address.toString(16)}`,
+      ),
+    ],
+    memoryMiB: 1536,
+    timeoutSeconds: 300,
   },
   {
     // Two nodes, each with a CPU and 1 GiB. What races needs two as well.

@@ -1,10 +1,12 @@
 /** Hazards, from pages that really are where they should not be to the sentence on the terminal. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { hasHoles, parseSystemRam } from '../../../model/host/iomem.ts';
 import { parseGpa2hpa } from '../../../model/qemu/addresses.ts';
 import type { Finding, Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
 import { checkRechecks, pagesOf, pfnsOf } from '../compare.ts';
 import { scattered } from '../guest/gpu.ts';
-import { heldPlaces } from '../guest/held-places.ts';
+import { entriesOf, heldPlaces, hostPages, movableTest } from '../guest/held-places.ts';
 import { guestRam } from '../guest/qemu.ts';
 
 const AS_USER = ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--inh-caps=-all', '--'];
@@ -97,6 +99,72 @@ export const hazardCases: readonly RigCase[] = [
         await t.sh(`cat /sys/devices/system/memory/memory${block}/state`),
         'offline\n',
       );
+    },
+  },
+  {
+    name: 'blobs in a block of ZONE_MOVABLE that begins in a hole, and beside it: the kernel has the first down as Unmovable',
+    boot: 'holes',
+    async run(t) {
+      const memoryMiB = 448;
+      const vm = await t.qemu({ memoryMiB });
+      // Files that were read, QEMU's own too, lie in the movable zone and fill it.
+      writeFileSync('/proc/sys/vm/drop_caches', '3');
+      // Blocks of other types come last, and what the kernel keeps free (for huge pages, 5 % of all) is more than they have.
+      writeFileSync('/proc/sys/vm/min_free_kbytes', '2048');
+      const pages = (memoryMiB * 2 ** 20 - guestRam.free) / 4096;
+      await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
+      const pfns = await hostPages(vm, guestRam.free, pages);
+      const isMovable = movableTest();
+      const ram = parseSystemRam(readFileSync('/proc/iomem', 'utf8'));
+      // Told by the firmware's map of memory, not by the types of blocks, which are what is tested.
+      const cut = (pfn: number) => {
+        const start = Math.floor(pfn / 512) * 512 * 4096;
+        return hasHoles(ram, { start, end: start + 4096 }) === true;
+      };
+      const inMovable = pfns.flatMap((pfn, i) => (isMovable(pfn) ? [i] : []));
+      const wanted = [true, false].map(want =>
+        inMovable.filter(i => cut(pfns[i] ?? 0) === want).slice(0, 64),
+      );
+      t.equal(
+        'guest pages in such blocks, and in others of the zone',
+        wanted.map(list => list.length),
+        [64, 64],
+      );
+      const counted = Number(
+        await t.sh(`awk '/^Number of blocks/{on=1} on&&/zone +Movable/{print $5}' /proc/pagetypeinfo`),
+      );
+      t.ok('the kernel counts those blocks as Unmovable', counted >= 6, counted);
+      const gpu = await vm.gpu();
+      for (const list of wanted) await gpu.createBlob(entriesOf(list.map(i => guestRam.free + i * 4096)));
+      const snapshot = await t.snapshot(vm.pid);
+      const resources = [...snapshot.resources].sort((a, b) => a.inode - b.inode);
+      const before = wanted.map(list => list.map(i => pfns[i] ?? 0));
+      const now = resources.map(({ inode }) => pfnsOf(pagesOf(snapshot, inode).runs));
+      const types = resources.map(({ inode }) => [
+        ...new Set(pagesOf(snapshot, inode).runs.map(({ zone, migratetype }) => `${zone} ${migratetype}`)),
+      ]);
+      t.judged('blobs of pages of ZONE_MOVABLE, in a block that begins in a hole, in another', snapshot);
+      const told = snapshot.findings.filter(({ rule }) => rule === 'unmovable-block-in-movable');
+      if (!t.pageRefs) {
+        const stayed = now.map((list, i) => list.filter((pfn, at) => before[i]?.[at] === pfn).length);
+        t.equal('CREATE moved all pages', stayed, [0, 0]);
+        t.ok('out of the zone', !JSON.stringify(types).includes('Movable Unmovable'), types);
+        t.equal('silent', told, []);
+        return;
+      }
+      t.equal('CREATE moved nothing', now, before);
+      t.equal('zone and type of the blocks', types, [['Movable Unmovable'], ['Movable Movable']]);
+      t.equal('the first blob alone', brief(told), [
+        [
+          'unmovable-block-in-movable',
+          'warning',
+          resources[0]?.inode,
+          '64 of 64 pages held in Unmovable blocks of ZONE_MOVABLE',
+        ],
+      ]);
+      const evidence = told[0]?.evidence.find(({ source }) => source === '/proc/pagetypeinfo');
+      t.equal('blocks of that type, as the kernel counts them', evidence?.value, String(counted));
+      await checkRechecks(t, snapshot.findings);
     },
   },
   {
