@@ -98,11 +98,11 @@ describe('pinscope serve', () => {
     symlinkSync(join(root, 'native'), join(folder, 'native'));
     const { url } = await serve([], join(folder, 'dist/cli/pinscope.js'));
     const page = new GoodPage(url);
-    await vi.waitFor(() => expect(page.messages[0]).toMatchObject({ event: { type: 'hello' } }));
+    await vi.waitFor(() => expect(page.messages[0]).toMatchObject({ event: { type: 'hello' } }), 20_000);
     page.socket.terminate();
   });
 
-  test('a message of 100 MB is not kept', async () => {
+  test('a message of 300 MB is not kept', async () => {
     const { child, url } = await serve();
     const good = new GoodPage(url);
     await vi.waitFor(() => expect(good.messages.length).toBeGreaterThan(1), 20_000);
@@ -114,11 +114,11 @@ describe('pinscope serve', () => {
     const bad = openSocket(url);
     bad.on('error', () => {});
     await once(bad, 'open');
-    bad.send('x'.repeat(100 * 1024 * 1024));
+    bad.send('x'.repeat(300 * 1024 * 1024));
     await once(bad, 'close');
     clearInterval(watch);
-    // Chunks that are read and dropped are collected now and then; all of it would be more than 100.
-    expect(highest - before).toBeLessThan(60);
+    // Chunks that are read and dropped are collected now and then, on a busy machine later; all of it would be more than 300.
+    expect(highest - before).toBeLessThan(150);
     const heard = good.messages.length;
     await vi.waitFor(() => expect(good.messages.length).toBeGreaterThan(heard), 20_000);
     good.socket.terminate();

@@ -67,7 +67,7 @@ test('samples of a process come with their cost until it is paused, and go on', 
   expect(first?.timing?.wallMs).toBeGreaterThan(0);
   expect([first?.timing?.taken, second?.timing?.taken]).toEqual([1, 2]);
   call(2, 'setPaused', true);
-  await vi.waitFor(() => expect(sent).toContainEqual({ kind: 'answer', id: 2, value: undefined }));
+  await vi.waitFor(() => expect(sent).toContainEqual({ kind: 'answer', id: 2, value: undefined }), 20_000);
   const before = events('sample').length;
   await new Promise(resolve => setTimeout(resolve, 1500));
   expect(events('sample').length).toBe(before);
@@ -120,13 +120,18 @@ test('what is watched is recorded until it is ended or another process is watche
   const { events, call, sent } = served();
   const answer = (id: number) => sent.find(message => message.kind !== 'event' && message.id === id);
   call(1, 'record', true);
-  await vi.waitFor(() =>
-    expect(answer(1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/choose a process/) }),
+  await vi.waitFor(
+    () =>
+      expect(answer(1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/choose a process/) }),
+    20_000,
   );
   const { target, child } = sleeper();
   call(2, 'watch', target);
   call(3, 'record', true);
-  await vi.waitFor(() => expect(answer(3)).toMatchObject({ kind: 'answer', value: { state: 'waiting' } }));
+  await vi.waitFor(
+    () => expect(answer(3)).toMatchObject({ kind: 'answer', value: { state: 'waiting' } }),
+    20_000,
+  );
   const written = () =>
     events('recording').flatMap(({ recording }) => (recording.state === 'on' ? [recording] : []));
   await vi.waitFor(() => expect(written().at(-1)?.samples).toBeGreaterThan(1), 20_000);
@@ -137,8 +142,9 @@ test('what is watched is recorded until it is ended or another process is watche
   // The same process again goes on.
   call(6, 'watch', target);
   call(7, 'listSessions');
-  await vi.waitFor(() =>
-    expect(answer(7)).toMatchObject({ value: { sessions: [{ name: written()[0]?.name }] } }),
+  await vi.waitFor(
+    () => expect(answer(7)).toMatchObject({ value: { sessions: [{ name: written()[0]?.name }] } }),
+    20_000,
   );
   expect(events('recording').at(-1)?.recording.state).toBe('on');
   child.kill('SIGKILL');
@@ -157,7 +163,7 @@ test('what is watched is recorded until it is ended or another process is watche
   ]);
   expect((await file.sample(0))?.target).toMatchObject({ pid: target.pid, comm: 'sleep' });
   call(8, 'readSession', name, 0, 1000);
-  await vi.waitFor(() => expect(answer(8)).toMatchObject({ kind: 'answer' }));
+  await vi.waitFor(() => expect(answer(8)).toMatchObject({ kind: 'answer' }), 20_000);
   const read = answer(8);
   expect(
     read?.kind === 'answer' && Buffer.from(read.value as Uint8Array).equals(bytes.subarray(0, 1000)),

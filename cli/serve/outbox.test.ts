@@ -46,7 +46,7 @@ test('a page that never reads: samples are left out and counted, memory is bound
   const { sockets, channels, port, url } = await bareSockets();
   const deaf = rawSocket(port, upgradeText(url));
   onTestFinished(() => void deaf.destroy());
-  await vi.waitFor(() => expect(channels).toHaveLength(1));
+  await vi.waitFor(() => expect(channels).toHaveLength(1), 20_000);
   const good = openSocket(url);
   onTestFinished(() => good.terminate());
   let received = 0;

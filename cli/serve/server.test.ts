@@ -72,7 +72,7 @@ async function watchingPage() {
     },
   };
 }
-const noSessions = () => vi.waitFor(() => expect(server.sessions.count).toBe(0), 10_000);
+const noSessions = () => vi.waitFor(() => expect(server.sessions.count).toBe(0), 20_000);
 
 describe('the page', () => {
   test('is served without the token, marked as that of the browser shell, with the policy of the window', async () => {
@@ -232,14 +232,16 @@ describe('a session', () => {
       event: { type: 'hello', samplerPid: process.pid },
     });
     const id = good.call('listProcesses');
-    await vi.waitFor(() =>
-      expect(good.messages).toContainEqual(
-        expect.objectContaining({
-          kind: 'answer',
-          id,
-          value: expect.objectContaining({ schema: 'pinscope.processes/1' }),
-        }),
-      ),
+    await vi.waitFor(
+      () =>
+        expect(good.messages).toContainEqual(
+          expect.objectContaining({
+            kind: 'answer',
+            id,
+            value: expect.objectContaining({ schema: 'pinscope.processes/1' }),
+          }),
+        ),
+      20_000,
     );
     await goesOn();
     expect(good.socket.extensions).toBe('');
@@ -267,12 +269,14 @@ describe('a session', () => {
     const bad = new GoodPage(url);
     await once(bad.socket, 'open');
     bad.socket.send(JSON.stringify({ kind: 'call', id: 5, method: 'constructor', args: [] }));
-    await vi.waitFor(() =>
-      expect(bad.messages).toContainEqual({
-        kind: 'error',
-        id: 5,
-        message: 'refused: this is no call of the contract',
-      }),
+    await vi.waitFor(
+      () =>
+        expect(bad.messages).toContainEqual({
+          kind: 'error',
+          id: 5,
+          message: 'refused: this is no call of the contract',
+        }),
+      20_000,
     );
     bad.socket.terminate();
   });
@@ -309,7 +313,7 @@ describe('too many', () => {
     ]);
     await goesOn();
     for (const socket of others) socket.terminate();
-    await vi.waitFor(() => expect(server.sessions.count).toBe(1));
+    await vi.waitFor(() => expect(server.sessions.count).toBe(1), 20_000);
     expect(await statusOf(openSocket(url))).toBe(101);
     good.socket.terminate();
     await noSessions();
@@ -324,7 +328,7 @@ describe('too many', () => {
       socket.resume();
       socket.on('close', () => open--);
     }
-    await vi.waitFor(() => expect(open).toBeLessThanOrEqual(2 * MAX_SOCKETS), 5000);
+    await vi.waitFor(() => expect(open).toBeLessThanOrEqual(2 * MAX_SOCKETS), 20_000);
     // Also while they stand, whoever comes is told.
     const answer = await ask(port, '/').catch(() => null);
     if (answer !== null) expect([200, 503]).toContain(answer.status);

@@ -375,7 +375,7 @@ describe('between live and recordings', () => {
     replay.setSpeed(16);
     await replay.call('watch', TARGET);
     replay.play();
-    await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 2, playing: false }), 5000);
+    await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 2, playing: false }), 20_000);
     replay.play();
     await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 0, playing: true }), 1000);
     replay.close();

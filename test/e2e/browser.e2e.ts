@@ -60,7 +60,7 @@ describe('the console in a browser', () => {
     const theme = () => page.locator(':root').getAttribute('data-theme');
     const before = await theme();
     await page.keyboard.press('Control+Shift+L');
-    await vi.waitFor(async () => expect(await theme()).not.toBe(before));
+    await vi.waitFor(async () => expect(await theme()).not.toBe(before), 20_000);
     expect(
       page
         .context()

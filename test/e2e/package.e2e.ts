@@ -40,7 +40,7 @@ async function run(program: string, args: readonly string[], more: Readonly<Reco
 
 /** No process of the program is left, nor soon will be. */
 async function expectNothingLeft(text: string): Promise<void> {
-  await vi.waitFor(() => expect(processesOf(text)).toEqual([]), 10_000);
+  await vi.waitFor(() => expect(processesOf(text)).toEqual([]), 20_000);
 }
 
 describe('the program as users get it', () => {

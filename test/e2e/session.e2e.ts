@@ -33,22 +33,23 @@ describe('sessions in the window', () => {
     await grid.getByText('24 disconnected').waitFor();
     const opened = await where(page);
     await page.keyboard.press('Alt+,');
-    await vi.waitFor(async () => expect(await where(page)).toBe(opened - 1));
+    await vi.waitFor(async () => expect(await where(page)).toBe(opened - 1), 20_000);
     // One sample before, every page was the guest's.
-    await vi.waitFor(async () => expect(await grid.getByText('disconnected').count()).toBe(0));
+    await vi.waitFor(async () => expect(await grid.getByText('disconnected').count()).toBe(0), 20_000);
     await page.keyboard.press('Alt+.');
     await grid.getByText('24 disconnected').waitFor();
     await page.keyboard.press('Alt+Home');
-    await vi.waitFor(async () => expect(await where(page)).toBe(1));
+    await vi.waitFor(async () => expect(await where(page)).toBe(1), 20_000);
     await page.keyboard.press('Control+p');
-    await vi.waitFor(async () => expect(await where(page)).toBeGreaterThan(2), 10_000);
+    await vi.waitFor(async () => expect(await where(page)).toBeGreaterThan(2), 20_000);
     await page.keyboard.press('Control+p');
     const paused = await where(page);
     await page.waitForTimeout(2500);
     expect(await where(page)).toBe(paused);
     await slider(page).press('End');
-    await vi.waitFor(async () =>
-      expect(await slider(page).getAttribute('aria-valuetext')).toMatch(/^sample 90 of 90, /),
+    await vi.waitFor(
+      async () => expect(await slider(page).getAttribute('aria-valuetext')).toMatch(/^sample 90 of 90, /),
+      20_000,
     );
   });
 
@@ -103,7 +104,7 @@ describe('sessions in the window', () => {
     await page.getByText('RECORDING, not live').first().waitFor();
     await slider(page).waitFor();
     const before = size();
-    await vi.waitFor(() => expect(size()).toBeGreaterThan(before), 10_000);
+    await vi.waitFor(() => expect(size()).toBeGreaterThan(before), 20_000);
     await page.keyboard.press('Control+j');
     await page.getByRole('status').getByText('LIVE', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Record', exact: true, pressed: true }).press('Enter');

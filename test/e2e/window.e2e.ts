@@ -181,7 +181,10 @@ describe('the window', () => {
     await page.keyboard.press('Alt+3');
     await page.keyboard.press('End');
     const runs = page.getByRole('grid', { name: 'Page runs' });
-    await vi.waitFor(async () => expect(await runs.getByRole('row', { selected: true }).count()).toBe(1));
+    await vi.waitFor(
+      async () => expect(await runs.getByRole('row', { selected: true }).count()).toBe(1),
+      20_000,
+    );
     await page.keyboard.press('Alt+4');
     await page.getByRole('region', { name: 'Findings' }).waitFor();
     await page.keyboard.press('Alt+5');
@@ -195,7 +198,7 @@ describe('the window', () => {
     const theme = () => page.locator(':root').getAttribute('data-theme');
     const before = await theme();
     await page.keyboard.press('Control+Shift+L');
-    await vi.waitFor(async () => expect(await theme()).not.toBe(before));
+    await vi.waitFor(async () => expect(await theme()).not.toBe(before), 20_000);
   });
 
   test('a picture of the window goes where the user says, and the window says where', async () => {
@@ -237,7 +240,7 @@ describe('the window', () => {
     await vi.waitFor(() => {
       const now = samplers();
       expect(now.length === 1 && now[0] !== first).toBe(true);
-    }, 15_000);
+    }, 20_000);
     await page
       .getByText(/restarted/)
       .first()
