@@ -44,7 +44,7 @@ interface Made {
     argv?: readonly string[],
     states?: ReadonlyMap<string, boolean> | null,
     meanwhile?: () => void,
-  ): Promise<ReturnType<QemuTraces['end']>>;
+  ): ReturnType<QemuTraces['end']>;
 }
 
 /** A process whose fd `fd` is a file with this text; its standard error is thrown away unless it is that. */
@@ -101,6 +101,20 @@ describe('a real process', () => {
       },
       fd,
     );
+  });
+  test('a first look at a long log leaves turns to others', async () => {
+    const pieces = 16;
+    const text = reset + create(1) + flip.repeat((pieces * 2 ** 20) / flip.length) + create(2);
+    await withLog(text, async ({ read }) => {
+      let turns = 0;
+      const count = setInterval(() => turns++, 0);
+      expect(listed(await read())).toEqual([
+        [1, 'unknown'],
+        [2, 'unknown'],
+      ]);
+      clearInterval(count);
+      expect(turns).toBeGreaterThan(pieces / 2);
+    });
   });
   test('where the recorded trace lies', async () => {
     await withLog(

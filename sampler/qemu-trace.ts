@@ -1,4 +1,5 @@
 import { type BigIntStats, closeSync, fstatSync, readSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { QemuCommandLine } from '../model/qemu/cmdline.ts';
 import {
   type GpuTrace,
@@ -72,7 +73,7 @@ export class QemuTraces {
     };
     let refused: Reading<never> | null = null;
     for (const file of all) {
-      const reading = this.#follow(files, pid, file, start);
+      const reading = await this.#follow(files, pid, file, start);
       if (reading.state !== 'ok') refused ??= reading as Reading<never>;
       else if (reading.value.reader.hasSeen) {
         this.#now = reading.value;
@@ -89,11 +90,11 @@ export class QemuTraces {
   }
 
   /** What it told up to now. Only after a {@link begin} that was `ok`. */
-  end(files: HostFiles, { pid, commandLine, states }: TraceRequest): Reading<GpuTrace> {
+  async end(files: HostFiles, { pid, commandLine, states }: TraceRequest): Promise<Reading<GpuTrace>> {
     const followed = this.#now;
     if (followed === null) return absent(`/proc/${pid}/fd`, 'no trace');
     const { file, reader } = followed;
-    const more = this.#readOn(files, followed);
+    const more = await this.#readOn(files, followed);
     if (more.state !== 'ok') return more as Reading<never>;
     const trace = reader.state();
     if (!trace.whole && trace.sinceMs === null)
@@ -116,8 +117,8 @@ export class QemuTraces {
     );
   }
 
-  #follow(files: HostFiles, pid: number, file: LogFile, start: TraceStart): Reading<Followed> {
-    return withFile(files, file, (fd, stat) => {
+  #follow(files: HostFiles, pid: number, file: LogFile, start: TraceStart): Promise<Reading<Followed>> {
+    return withFile(files, file, async (fd, stat) => {
       const key = [pid, stat.dev, stat.ino, start.fromStart, start.maxOutputs].join(' ');
       let followed = this.#followed.get(key);
       // A log that was emptied begins anew.
@@ -131,14 +132,15 @@ export class QemuTraces {
       }
       followed.file = file;
       followed.reader.release();
-      readMore(fd, followed);
+      // A first look takes seconds, in which this thread also answers. No further than it is now: it grows.
+      while (followed.read < stat.size && readPiece(fd, followed)) await turn();
       return followed;
     });
   }
 
-  #readOn(files: HostFiles, followed: Followed): Reading<true> {
-    return withFile(files, followed.file, fd => {
-      readMore(fd, followed);
+  #readOn(files: HostFiles, followed: Followed): Promise<Reading<true>> {
+    return withFile(files, followed.file, async fd => {
+      while (readPiece(fd, followed));
       return true as const;
     });
   }
@@ -156,27 +158,26 @@ export async function readTraceStates(
   }
 }
 
-function readMore(fd: number, followed: Followed): void {
+/** False at the end of the log. */
+function readPiece(fd: number, followed: Followed): boolean {
   const data = Buffer.alloc(PIECE_BYTES);
-  for (;;) {
-    const read = readSync(fd, data, 0, data.length, followed.read);
-    if (read === 0) return;
-    // The lines that matter are ASCII, and a character of another kind may be cut here.
-    followed.reader.feed(data.toString('latin1', 0, read));
-    followed.read += read;
-  }
+  const read = readSync(fd, data, 0, data.length, followed.read);
+  // The lines that matter are ASCII, and a character of another kind may be cut here.
+  followed.reader.feed(data.toString('latin1', 0, read));
+  followed.read += read;
+  return read > 0;
 }
 
-function withFile<T>(
+async function withFile<T>(
   files: HostFiles,
   { path }: LogFile,
-  use: (fd: number, stat: BigIntStats) => T,
-): Reading<T> {
+  use: (fd: number, stat: BigIntStats) => Promise<T>,
+): Promise<Reading<T>> {
   const opened = files.open(path);
   if (opened.state !== 'ok') return opened as Reading<never>;
   try {
     const stat = fstatSync(opened.value, { bigint: true });
-    return stat.isFile() ? ok(path, use(opened.value, stat)) : absent(path, 'is no regular file');
+    return stat.isFile() ? ok(path, await use(opened.value, stat)) : absent(path, 'is no regular file');
   } catch (error) {
     return failure(path, error);
   } finally {

@@ -97,7 +97,7 @@ export class Sampler {
     );
     const trace =
       tracing && traced?.state === 'ok'
-        ? known(log.of('qemu-trace', () => this.traces.end(files, tracing)))
+        ? known(await log.ofAsync('qemu-trace', () => this.traces.end(files, tracing)))
         : undefined;
     const resources = trace ? withVirtio(untold, pid, trace) : untold;
     const after = stillRuns(files, id);
