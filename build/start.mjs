@@ -49,10 +49,12 @@ function openWindow(runtime) {
   env.PINSCOPE_PROGRAM = `${quoted(process.execPath)} ${quoted(join(root, 'dist', 'cli', 'pinscope.js'))}`;
   // Electron before 38 asks for X11 unless told.
   const platform = process.env.DISPLAY ? [] : ['--ozone-platform-hint=auto'];
-  const child = spawn(makeRunFolder(root, runtime), [...platform, ...words], { env, stdio: 'inherit' });
-  // Ctrl-C reaches the window too; we end when it has.
+  const program = makeRunFolder(root, runtime);
+  let child;
+  // Before there is a window, which one of these would leave behind. Ctrl-C reaches it too; we end when it has.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child = spawn(program, [...platform, ...words], { env, stdio: 'inherit' });
   child.on('error', error => {
     say(`cannot run ${runtime.path}: ${error.message}`);
     process.exitCode = 1;
