@@ -138,7 +138,7 @@ describe.skipIf(lacks('a node that every user may run', allowed))('npm start', (
       text += data;
       if (text.includes('ready') && !text.includes('told')) child.kill('SIGTERM');
     });
-    const code = await new Promise(resolve => child.on('exit', resolve));
+    const code = await new Promise(resolve => child.on('close', resolve));
     expect(code).toBe(5);
     expect(text).toContain('told');
   });

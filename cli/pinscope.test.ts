@@ -311,7 +311,7 @@ describe('output', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: environment,
     });
-    const exited = once(child, 'exit');
+    const exited = once(child, 'close');
     let text = '';
     child.stdout.setEncoding('utf8').on('data', chunk => {
       text += chunk;
@@ -333,7 +333,7 @@ describe('output', () => {
         env: environment,
       },
     );
-    const exited = once(child, 'exit');
+    const exited = once(child, 'close');
     let said = '';
     child.stderr.setEncoding('utf8').on('data', chunk => {
       said += chunk;
@@ -372,7 +372,7 @@ describe.skipIf(lacks('script (package bsdutils)', hasScript))('on a real termin
         env: environment,
       },
     );
-    const exited = once(child, 'exit');
+    const exited = once(child, 'close');
     let told = false;
     let text = '';
     child.stdout.setEncoding('utf8').on('data', chunk => {
@@ -575,13 +575,14 @@ describe('a session file', () => {
           stdio: ['ignore', 'pipe', 'pipe'],
         },
       );
+      const closed = once(child, 'close');
       let stderr = '';
       child.stderr.on('data', data => {
         stderr += data;
       });
       // The head and one sample are more than this.
       await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(2000), 20_000);
-      return { child, ended: once(child, 'close').then(([code]) => ({ code, stderr })) };
+      return { child, ended: closed.then(([code]) => ({ code, stderr })) };
     };
     const info = (file: string) => JSON.parse(run('show', file, '--info', '--json').stdout);
 

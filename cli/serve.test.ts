@@ -72,9 +72,10 @@ describe('pinscope serve', () => {
     });
     const page = openSocket(url);
     await once(page, 'open');
+    const ended = once(child, 'close');
     child.kill('SIGINT');
     expect(await once(page, 'close')).toEqual([1001, Buffer.from('the server was stopped')]);
-    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await ended).toEqual([0, null]);
     expect(stdout()).toBe(`${url}\n`);
     // Nothing of a request is logged.
     expect(stderr()).not.toContain(token);
@@ -86,7 +87,7 @@ describe('pinscope serve', () => {
     expect(stderr()).toContain('WARNING: other machines reach this address');
     expect(stderr()).toContain(`\n  ssh -L ${port}:127.0.0.1:${port} `);
     child.kill('SIGTERM');
-    expect(await once(child, 'exit')).toEqual([0, null]);
+    expect(await once(child, 'close')).toEqual([0, null]);
   });
 
   test('needs no package of the checkout', async () => {
