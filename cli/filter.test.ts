@@ -35,8 +35,10 @@ test('a filter that nothing fits is no process without dma-bufs', () => {
 });
 
 test('JSON has the filter, and what it could not decide', () => {
-  const { json } = filterOf('resource == 3')(sample);
+  const untraced = { ...sample, resources: sample.resources.map(each => ({ ...each, virtio: null })) };
+  const { json } = filterOf('resource == 3')(untraced);
   expect(json).toEqual({ text: 'resource == 3', shown: 0, of: 8, undecided: 8 });
+  expect(filterOf('resource == 3')(sample).json).toMatchObject({ shown: 1, undecided: 0 });
   expect(filterOf('')(sample).json).toEqual({ text: '', shown: 8, of: 8, undecided: 0 });
 });
 

@@ -510,7 +510,7 @@ describe('a session file', () => {
     // Within its first frame, past the first samples; and its end cut off within the last.
     const at = Math.floor(bytes.length * 0.4);
     bytes.fill(0, at, at + 40);
-    writeFileSync(file, bytes.subarray(0, bytes.length - 100));
+    writeFileSync(file, bytes.subarray(0, bytes.length - 250));
     const info = run('show', file, '--info');
     expect(info.status).toBe(0);
     expectPrintable(info.stdout);

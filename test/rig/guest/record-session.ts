@@ -105,14 +105,18 @@ export async function recordSession(file: string, samples = 90): Promise<void> {
     name: 'fedora',
     balloon: true,
     testMonitor: true,
-    args: ['-object', 'memory-backend-memfd,id=mem2,size=128M,hugetlb=on,prealloc=on'].concat([
-      '-device',
-      'pc-dimm,id=dimm0,memdev=mem2',
-    ]),
+    trace: true,
+    args: [
+      ...['-object', 'memory-backend-memfd,id=mem2,size=128M,hugetlb=on,prealloc=on'],
+      ...['-device', 'pc-dimm,id=dimm0,memdev=mem2'],
+      ...['-msg', 'timestamp=on', '-D', '/tmp/qemu.log'],
+    ],
   });
   const sampler = new Sampler(openHost());
   try {
     const steps = await script(vm);
+    // The first sample learns the kernel's layout, which takes longer than a period here.
+    await sampler.sample(vm.pid);
     let skipped = 0;
     await new Promise<void>((resolve, reject) => {
       let taken = 0;

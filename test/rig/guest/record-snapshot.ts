@@ -19,7 +19,11 @@ export async function recordSnapshot(file: string): Promise<void> {
     backend: 'hugetlb=on,prealloc=on',
     balloon: true,
     testMonitor: true,
-    args: ['-object', 'memory-backend-memfd,id=mem2,size=128M', '-device', 'pc-dimm,id=dimm0,memdev=mem2'],
+    trace: true,
+    args: [
+      ...['-object', 'memory-backend-memfd,id=mem2,size=128M', '-device', 'pc-dimm,id=dimm0,memdev=mem2'],
+      ...['-msg', 'timestamp=on', '-D', '/tmp/qemu.log'],
+    ],
   });
   const sampler = new Sampler(openHost());
   try {
