@@ -132,15 +132,15 @@ export class QemuTraces {
       }
       followed.file = file;
       followed.reader.release();
-      // A first look takes seconds, in which this thread also answers. No further than it is now: it grows.
-      while (followed.read < stat.size && readPiece(fd, followed)) await turn();
+      // A first look takes seconds, in which this thread also answers.
+      while (readPiece(fd, stat, followed)) await turn();
       return followed;
     });
   }
 
   #readOn(files: HostFiles, followed: Followed): Promise<Reading<true>> {
-    return withFile(files, followed.file, async fd => {
-      while (readPiece(fd, followed));
+    return withFile(files, followed.file, async (fd, stat) => {
+      while (readPiece(fd, stat, followed));
       return true as const;
     });
   }
@@ -158,8 +158,9 @@ export async function readTraceStates(
   }
 }
 
-/** False at the end of the log. */
-function readPiece(fd: number, followed: Followed): boolean {
+/** False at the end that the log had when `stat` was taken: it may grow as fast as it is read. */
+function readPiece(fd: number, { size }: BigIntStats, followed: Followed): boolean {
+  if (followed.read >= size) return false;
   const data = Buffer.alloc(PIECE_BYTES);
   const read = readSync(fd, data, 0, data.length, followed.read);
   // The lines that matter are ASCII, and a character of another kind may be cut here.
