@@ -24,6 +24,7 @@ import type { Finding, Snapshot } from '../model/snapshot.ts';
 import { withHolder } from '../test/holder.ts';
 import { isRoot, lacks } from '../test/need.ts';
 import { expectPrintable } from '../test/printed.ts';
+import { damagedCopy } from '../test/sessions.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const program = join(root, 'dist/cli/pinscope.js');
@@ -506,11 +507,7 @@ describe('a session file', () => {
 
   test('that is damaged says what is missing, and shows the rest', () => {
     const file = join(dir, 'damaged.pinscope');
-    const bytes = readFileSync(join(root, RECORDED));
-    // Within its first frame, past the first samples; and its end cut off within the last.
-    const at = Math.floor(bytes.length * 0.4);
-    bytes.fill(0, at, at + 40);
-    writeFileSync(file, bytes.subarray(0, bytes.length - 250));
+    writeFileSync(file, damagedCopy(readFileSync(join(root, RECORDED))));
     const info = run('show', file, '--info');
     expect(info.status).toBe(0);
     expectPrintable(info.stdout);

@@ -23,3 +23,16 @@ export async function sessionOf(
   await writer.end();
   return joined(parts);
 }
+
+/**
+ * A copy that is damaged at two places: bytes in its first frame, past the first samples, and its end, which is cut off. What lies
+ * before the cut is overwritten, so that it is never by chance the end of a line.
+ */
+export function damagedCopy(bytes: Uint8Array): Buffer {
+  const copy = Buffer.from(bytes);
+  const middle = Math.floor(copy.length * 0.4);
+  copy.fill(0, middle, middle + 40);
+  const end = copy.length - 100;
+  copy.fill(0xff, end - 20, end);
+  return copy.subarray(0, end);
+}

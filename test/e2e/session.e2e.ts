@@ -4,6 +4,7 @@ import { copyFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { damagedCopy } from '../sessions.ts';
 import { launch } from './launch.ts';
 import { temporary } from './programs.ts';
 import { BUNDLED } from './walk.ts';
@@ -66,10 +67,7 @@ describe('sessions in the window', () => {
     await page.keyboard.press('Alt+2');
     await page.getByRole('grid', { name: 'Resources' }).getByText('2025').first().waitFor();
 
-    const damaged = Buffer.from(BUNDLED);
-    const at = Math.floor(BUNDLED.length * 0.4);
-    damaged.fill(0, at, at + 40);
-    await open('damaged.pinscope', damaged.subarray(0, BUNDLED.length - 100));
+    await open('damaged.pinscope', damagedCopy(BUNDLED));
     await notices(page)
       .getByText(/samples from sample \d+ on are missing, after the one taken/)
       .waitFor();
