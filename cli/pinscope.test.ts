@@ -15,12 +15,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { FIELDS } from '../model/filter/fields.ts';
 import { evaluate } from '../model/hazards/index.ts';
 import type { ProcessList } from '../model/process-list.ts';
 import { fromSnapshot } from '../model/run-columns.ts';
 import type { Finding, Snapshot } from '../model/snapshot.ts';
+import { eventually } from '../test/eventually.ts';
 import { withHolder } from '../test/holder.ts';
 import { isRoot, lacks } from '../test/need.ts';
 import { expectPrintable } from '../test/printed.ts';
@@ -578,7 +579,7 @@ describe('a session file', () => {
         stderr += data;
       });
       // The head and one sample are more than this.
-      await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(2000), 20_000);
+      await eventually(() => expect(statSync(file).size).toBeGreaterThan(2000));
       return { child, ended: closed.then(([code]) => ({ code, stderr })) };
     };
     const info = (file: string) => JSON.parse(run('show', file, '--info', '--json').stdout);

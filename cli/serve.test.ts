@@ -6,8 +6,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { BROWSER_SHELL } from '../model/contract.ts';
+import { eventually } from '../test/eventually.ts';
 import { ask, GoodPage, openSocket, partsOf } from '../test/served.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -34,7 +35,7 @@ async function serve(args: readonly string[] = [], file = program): Promise<Star
   child.stderr.on('data', data => {
     stderr += data;
   });
-  await vi.waitFor(() => expect(stderr).toContain('Ctrl-C'), 20_000);
+  await eventually(() => expect(stderr).toContain('Ctrl-C'));
   return { child, url: stdout.trim(), stdout: () => stdout, stderr: () => stderr };
 }
 const refused = (...args: string[]) => {
@@ -99,14 +100,14 @@ describe('pinscope serve', () => {
     symlinkSync(join(root, 'native'), join(folder, 'native'));
     const { url } = await serve([], join(folder, 'dist/cli/pinscope.js'));
     const page = new GoodPage(url);
-    await vi.waitFor(() => expect(page.messages[0]).toMatchObject({ event: { type: 'hello' } }), 20_000);
+    await eventually(() => expect(page.messages[0]).toMatchObject({ event: { type: 'hello' } }));
     page.socket.terminate();
   });
 
   test('a message of 300 MB is not kept', async () => {
     const { child, url } = await serve();
     const good = new GoodPage(url);
-    await vi.waitFor(() => expect(good.messages.length).toBeGreaterThan(1), 20_000);
+    await eventually(() => expect(good.messages.length).toBeGreaterThan(1));
     const before = rss(child);
     let highest = before;
     const watch = setInterval(() => {
@@ -121,7 +122,7 @@ describe('pinscope serve', () => {
     // Chunks that are read and dropped are collected now and then, on a busy machine later; all of it would be more than 300.
     expect(highest - before).toBeLessThan(150);
     const heard = good.messages.length;
-    await vi.waitFor(() => expect(good.messages.length).toBeGreaterThan(heard), 20_000);
+    await eventually(() => expect(good.messages.length).toBeGreaterThan(heard));
     good.socket.terminate();
   });
 });

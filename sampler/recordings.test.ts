@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { RecordingState } from '../model/recordings.ts';
 import { fromSnapshot, type Sample, toSnapshot } from '../model/run-columns.ts';
 import { SessionFile } from '../model/session-file/reader.ts';
+import { eventually } from '../test/eventually.ts';
 import { someSnapshot } from '../test/snapshots.ts';
 import { Recorder } from './recorder.ts';
 import { Recordings, sessionsFolder } from './recordings.ts';
@@ -136,7 +137,7 @@ test('kill -9 of the writer loses at most the sample that was being written', as
     child.stdout.on('data', data => {
       printed += data;
     });
-    await vi.waitFor(() => expect(printed.split('\n').length).toBeGreaterThan(1 + 40 * round), 20_000);
+    await eventually(() => expect(printed.split('\n').length).toBeGreaterThan(1 + 40 * round));
     const ended = once(child, 'close');
     child.kill('SIGKILL');
     await ended;

@@ -7,6 +7,7 @@ import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import type { FromSampler, SamplerEvent, TargetId } from '../model/contract.ts';
 import { known } from '../model/reading.ts';
 import { SessionFile } from '../model/session-file/reader.ts';
+import { eventually } from '../test/eventually.ts';
 import { openHost } from './access.ts';
 import { Privilege } from './privilege.ts';
 import { readStat } from './process.ts';
@@ -54,36 +55,36 @@ test('says hello first, then lists processes by itself', async () => {
     kind: 'event',
     event: { type: 'hello', samplerPid: process.pid, periodMs: 1000 },
   });
-  await vi.waitFor(() => expect(events('processes').length).toBeGreaterThan(0), 20_000);
+  await eventually(() => expect(events('processes').length).toBeGreaterThan(0));
 });
 
 test('samples of a process come with their cost until it is paused, and go on', async () => {
   const { events, call, sent } = served();
   const { target } = sleeper();
   call(1, 'watch', target);
-  await vi.waitFor(() => expect(events('sample').length).toBeGreaterThan(1), 20_000);
+  await eventually(() => expect(events('sample').length).toBeGreaterThan(1));
   const [first, second] = events('sample');
   expect(first?.sample.target).toMatchObject({ pid: target.pid, comm: 'sleep' });
   expect(first?.timing?.wallMs).toBeGreaterThan(0);
   expect([first?.timing?.taken, second?.timing?.taken]).toEqual([1, 2]);
   call(2, 'setPaused', true);
-  await vi.waitFor(() => expect(sent).toContainEqual({ kind: 'answer', id: 2, value: undefined }), 20_000);
+  await eventually(() => expect(sent).toContainEqual({ kind: 'answer', id: 2, value: undefined }));
   const before = events('sample').length;
   await new Promise(resolve => setTimeout(resolve, 1500));
   expect(events('sample').length).toBe(before);
   call(3, 'setPaused', false);
-  await vi.waitFor(() => expect(events('sample').length).toBeGreaterThan(before), 20_000);
+  await eventually(() => expect(events('sample').length).toBeGreaterThan(before));
 });
 
 test('a process that ends is told once, and no sample of it comes any more', async () => {
   const { events, call } = served();
   const { child, target } = sleeper();
   call(1, 'watch', target);
-  await vi.waitFor(() => expect(events('sample').length).toBeGreaterThan(0), 20_000);
+  await eventually(() => expect(events('sample').length).toBeGreaterThan(0));
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
-  await vi.waitFor(() => expect(events('failed').length).toBe(1), 20_000);
+  await eventually(() => expect(events('failed').length).toBe(1));
   expect(events('failed')[0]).toMatchObject({ target, gone: true });
   const before = events('sample').length;
   await new Promise(resolve => setTimeout(resolve, 2500));
@@ -94,7 +95,7 @@ test('a pid with another start time is another process: gone, never its data', a
   const { events, call } = served();
   const { target } = sleeper();
   call(1, 'watch', { ...target, startTime: '1' });
-  await vi.waitFor(() => expect(events('failed').length).toBe(1), 20_000);
+  await eventually(() => expect(events('failed').length).toBe(1));
   expect(events('failed')[0]?.gone).toBe(true);
   expect(events('sample')).toEqual([]);
 });
@@ -120,35 +121,29 @@ test('what is watched is recorded until it is ended or another process is watche
   const { events, call, sent } = served();
   const answer = (id: number) => sent.find(message => message.kind !== 'event' && message.id === id);
   call(1, 'record', true);
-  await vi.waitFor(
-    () =>
-      expect(answer(1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/choose a process/) }),
-    20_000,
+  await eventually(() =>
+    expect(answer(1)).toMatchObject({ kind: 'error', message: expect.stringMatching(/choose a process/) }),
   );
   const { target, child } = sleeper();
   call(2, 'watch', target);
   call(3, 'record', true);
-  await vi.waitFor(
-    () => expect(answer(3)).toMatchObject({ kind: 'answer', value: { state: 'waiting' } }),
-    20_000,
-  );
+  await eventually(() => expect(answer(3)).toMatchObject({ kind: 'answer', value: { state: 'waiting' } }));
   const written = () =>
     events('recording').flatMap(({ recording }) => (recording.state === 'on' ? [recording] : []));
-  await vi.waitFor(() => expect(written().at(-1)?.samples).toBeGreaterThan(1), 20_000);
+  await eventually(() => expect(written().at(-1)?.samples).toBeGreaterThan(1));
   call(4, 'setPaused', true);
   call(5, 'setPaused', false);
   const before = written().at(-1)?.samples ?? 0;
-  await vi.waitFor(() => expect(written().at(-1)?.samples).toBeGreaterThan(before), 20_000);
+  await eventually(() => expect(written().at(-1)?.samples).toBeGreaterThan(before));
   // The same process again goes on.
   call(6, 'watch', target);
   call(7, 'listSessions');
-  await vi.waitFor(
-    () => expect(answer(7)).toMatchObject({ value: { sessions: [{ name: written()[0]?.name }] } }),
-    20_000,
+  await eventually(() =>
+    expect(answer(7)).toMatchObject({ value: { sessions: [{ name: written()[0]?.name }] } }),
   );
   expect(events('recording').at(-1)?.recording.state).toBe('on');
   child.kill('SIGKILL');
-  await vi.waitFor(() => expect(events('recording').at(-1)?.recording.state).toBe('off'), 20_000);
+  await eventually(() => expect(events('recording').at(-1)?.recording.state).toBe('off'));
 
   const folder = join(home, 'pinscope/sessions');
   const [name = ''] = readdirSync(folder);
@@ -163,7 +158,7 @@ test('what is watched is recorded until it is ended or another process is watche
   ]);
   expect((await file.sample(0))?.target).toMatchObject({ pid: target.pid, comm: 'sleep' });
   call(8, 'readSession', name, 0, 1000);
-  await vi.waitFor(() => expect(answer(8)).toMatchObject({ kind: 'answer' }), 20_000);
+  await eventually(() => expect(answer(8)).toMatchObject({ kind: 'answer' }));
   const read = answer(8);
   expect(
     read?.kind === 'answer' && Buffer.from(read.value as Uint8Array).equals(bytes.subarray(0, 1000)),

@@ -7,6 +7,7 @@ import type { FromSampler } from '../../model/contract.ts';
 import { fromSnapshot } from '../../model/run-columns.ts';
 import { decodeMessage, encodeMessage } from '../../model/wire.ts';
 import type { Channel } from '../../sampler/serve.ts';
+import { eventually } from '../../test/eventually.ts';
 import { openSocket, rawSocket, upgradeText } from '../../test/served.ts';
 import { someResource, someRun, someSnapshot } from '../../test/snapshots.ts';
 import { BUSY_BYTES, type Carrier, Outbox, OWED_BYTES } from './outbox.ts';
@@ -46,7 +47,7 @@ test('a page that never reads: samples are left out and counted, memory is bound
   const { sockets, channels, port, url } = await bareSockets();
   const deaf = rawSocket(port, upgradeText(url));
   onTestFinished(() => void deaf.destroy());
-  await vi.waitFor(() => expect(channels).toHaveLength(1), 20_000);
+  await eventually(() => expect(channels).toHaveLength(1));
   const good = openSocket(url);
   onTestFinished(() => good.terminate());
   let received = 0;

@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { BROWSER_SHELL } from '../../model/contract.ts';
 import { openHost } from '../../sampler/access.ts';
 import { Privilege } from '../../sampler/privilege.ts';
+import { eventually } from '../../test/eventually.ts';
 import {
   ask,
   builtPage,
@@ -62,17 +63,17 @@ async function watchingPage() {
   onTestFinished(() => good.socket.terminate());
   await once(good.socket, 'open');
   good.call('watch', target());
-  await vi.waitFor(() => expect(good.samples).toBeGreaterThan(0), 20_000);
+  await eventually(() => expect(good.samples).toBeGreaterThan(0));
   return {
     good,
     async goesOn() {
       const before = good.samples;
-      await vi.waitFor(() => expect(good.samples).toBeGreaterThan(before + 1), 20_000);
+      await eventually(() => expect(good.samples).toBeGreaterThan(before + 1));
       expect(good.socket.readyState).toBe(good.socket.OPEN);
     },
   };
 }
-const noSessions = () => vi.waitFor(() => expect(server.sessions.count).toBe(0), 20_000);
+const noSessions = () => eventually(() => expect(server.sessions.count).toBe(0));
 
 describe('the page', () => {
   test('is served without the token, marked as that of the browser shell, with the policy of the window', async () => {
@@ -232,16 +233,14 @@ describe('a session', () => {
       event: { type: 'hello', samplerPid: process.pid },
     });
     const id = good.call('listProcesses');
-    await vi.waitFor(
-      () =>
-        expect(good.messages).toContainEqual(
-          expect.objectContaining({
-            kind: 'answer',
-            id,
-            value: expect.objectContaining({ schema: 'pinscope.processes/1' }),
-          }),
-        ),
-      20_000,
+    await eventually(() =>
+      expect(good.messages).toContainEqual(
+        expect.objectContaining({
+          kind: 'answer',
+          id,
+          value: expect.objectContaining({ schema: 'pinscope.processes/1' }),
+        }),
+      ),
     );
     await goesOn();
     expect(good.socket.extensions).toBe('');
@@ -269,14 +268,12 @@ describe('a session', () => {
     const bad = new GoodPage(url);
     await once(bad.socket, 'open');
     bad.socket.send(JSON.stringify({ kind: 'call', id: 5, method: 'constructor', args: [] }));
-    await vi.waitFor(
-      () =>
-        expect(bad.messages).toContainEqual({
-          kind: 'error',
-          id: 5,
-          message: 'refused: this is no call of the contract',
-        }),
-      20_000,
+    await eventually(() =>
+      expect(bad.messages).toContainEqual({
+        kind: 'error',
+        id: 5,
+        message: 'refused: this is no call of the contract',
+      }),
     );
     bad.socket.terminate();
   });
@@ -313,7 +310,7 @@ describe('too many', () => {
     ]);
     await goesOn();
     for (const socket of others) socket.terminate();
-    await vi.waitFor(() => expect(server.sessions.count).toBe(1), 20_000);
+    await eventually(() => expect(server.sessions.count).toBe(1));
     expect(await statusOf(openSocket(url))).toBe(101);
     good.socket.terminate();
     await noSessions();
@@ -328,12 +325,12 @@ describe('too many', () => {
       socket.resume();
       socket.on('close', () => open--);
     }
-    await vi.waitFor(() => expect(open).toBeLessThanOrEqual(2 * MAX_SOCKETS), 20_000);
+    await eventually(() => expect(open).toBeLessThanOrEqual(2 * MAX_SOCKETS));
     // Also while they stand, whoever comes is told.
     const answer = await ask(port, '/').catch(() => null);
     if (answer !== null) expect([200, 503]).toContain(answer.status);
     await goesOn();
-    await vi.waitFor(() => expect(open).toBe(0), 20_000);
+    await eventually(() => expect(open).toBe(0));
     expect((await ask(port, '/')).status).toBe(200);
   });
 

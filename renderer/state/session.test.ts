@@ -4,6 +4,7 @@ import type { ProcessSummary } from '../../model/process-list.ts';
 import { fromSnapshot, type Sample } from '../../model/run-columns.ts';
 import type { Snapshot } from '../../model/snapshot.ts';
 import { encodeMessage } from '../../model/wire.ts';
+import { eventually } from '../../test/eventually.ts';
 import { sessionOf } from '../../test/sessions.ts';
 import { someResource, someSnapshot } from '../../test/snapshots.ts';
 import { deflater } from '../transport/inflate.ts';
@@ -375,7 +376,7 @@ describe('between live and recordings', () => {
     replay.setSpeed(16);
     await replay.call('watch', TARGET);
     replay.play();
-    await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 2, playing: false }), 20_000);
+    await eventually(() => expect(replay.playback).toMatchObject({ number: 2, playing: false }));
     replay.play();
     await vi.waitFor(() => expect(replay.playback).toMatchObject({ number: 0, playing: true }), 1000);
     replay.close();

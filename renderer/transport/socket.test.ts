@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket as NodeSocket, type WebSocket as ServerSocket, WebSocketServer } from 'ws';
 import { BROWSER_SHELL, type FromSampler, type Startup } from '../../model/contract.ts';
 import { encodeMessage } from '../../model/wire.ts';
+import { eventually } from '../../test/eventually.ts';
 import { type Browser, SocketTransport } from './socket.ts';
 import { TransportClosed, type TransportState } from './transport.ts';
 
@@ -80,7 +81,7 @@ afterEach(async () => {
   transport.close();
   await server.stop();
 });
-const greeted = (times = 1) => vi.waitFor(() => expect(hellos).toBe(times), 20_000);
+const greeted = (times = 1) => eventually(() => expect(hellos).toBe(times));
 const settled = (promise: Promise<unknown>) => promise.catch(error => error);
 
 test('asks for the start with the token, and opens the socket with it', async () => {
@@ -138,10 +139,7 @@ describe('a connection that is lost', () => {
   test('is told why a server that is full does not take it', async () => {
     server.refusal = { status: 503, sentence: '16 pages are open' };
     void transport.start();
-    await vi.waitFor(
-      () => expect(transport.state).toEqual({ state: 'lost', detail: '16 pages are open' }),
-      20_000,
-    );
+    await eventually(() => expect(transport.state).toEqual({ state: 'lost', detail: '16 pages are open' }));
     server.refusal = null;
     await greeted();
   });
@@ -150,7 +148,7 @@ describe('a connection that is lost', () => {
 test('a token of another start is the end', async () => {
   server.refusal = { status: 401, sentence: 'open the address that was printed' };
   void transport.start();
-  await vi.waitFor(() => expect(transport.state.state).toBe('closed'), 20_000);
+  await eventually(() => expect(transport.state.state).toBe('closed'));
   expect(states).toEqual([{ state: 'closed', detail: 'open the address that was printed' }]);
   await new Promise(resolve => setTimeout(resolve, 1000));
   expect(server.asked).toHaveLength(1);
@@ -163,7 +161,7 @@ test.each([
   await transport.start();
   await greeted();
   server.sockets[0]?.send(data);
-  await vi.waitFor(() => expect(transport.state.state).toBe('closed'), 20_000);
+  await eventually(() => expect(transport.state.state).toBe('closed'));
   expect(transport.state).toMatchObject({
     detail: expect.stringMatching(/could not be read: .*Load this page again/),
   });
@@ -173,6 +171,6 @@ test('closed, it stays closed', async () => {
   await transport.start();
   await greeted();
   transport.close();
-  await vi.waitFor(() => expect(server.sockets[0]?.readyState).toBe(NodeSocket.CLOSED), 20_000);
+  await eventually(() => expect(server.sockets[0]?.readyState).toBe(NodeSocket.CLOSED));
   expect(states.at(-1)).toEqual({ state: 'closed', detail: 'the page closed it' });
 });

@@ -6,6 +6,7 @@ import { kill } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { eventually } from '../eventually.ts';
 import { browse, idleQemu, serve } from './browser.ts';
 import { environment } from './programs.ts';
 
@@ -60,7 +61,7 @@ describe('the console in a browser', () => {
     const theme = () => page.locator(':root').getAttribute('data-theme');
     const before = await theme();
     await page.keyboard.press('Control+Shift+L');
-    await vi.waitFor(async () => expect(await theme()).not.toBe(before), 20_000);
+    await eventually(async () => expect(await theme()).not.toBe(before));
     expect(
       page
         .context()

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type BrowserContext, chromium } from 'playwright-core';
-import { expect, onTestFinished, vi } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
+import { eventually } from '../eventually.ts';
 import { CHROMIUM } from '../window-switches.ts';
 import { environment, TERMINAL, temporary } from './programs.ts';
 
@@ -30,7 +31,7 @@ export async function serve(...args: readonly string[]): Promise<Served> {
     await ended;
   };
   onTestFinished(stop);
-  await vi.waitFor(() => expect(stderr).toContain('Ctrl-C'), 20_000);
+  await eventually(() => expect(stderr).toContain('Ctrl-C'));
   const url = stdout.trim();
   return { url, port: Number(new URL(url).port), stderr: () => stderr, stop };
 }

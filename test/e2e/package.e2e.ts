@@ -2,8 +2,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inflateSync } from 'node:zlib';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { readFuses } from '../../build/fuses.mjs';
+import { eventually } from '../eventually.ts';
 import { QUIET } from '../window-switches.ts';
 import { Debugged } from './debugged.ts';
 import { launch } from './launch.ts';
@@ -40,7 +41,7 @@ async function run(program: string, args: readonly string[], more: Readonly<Reco
 
 /** No process of the program is left, nor soon will be. */
 async function expectNothingLeft(text: string): Promise<void> {
-  await vi.waitFor(() => expect(processesOf(text)).toEqual([]), 20_000);
+  await eventually(() => expect(processesOf(text)).toEqual([]));
 }
 
 describe('the program as users get it', () => {

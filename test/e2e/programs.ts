@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished, vi } from 'vitest';
+import { onTestFinished } from 'vitest';
+import { eventually } from '../eventually.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8')) as { version: string };
@@ -23,7 +24,7 @@ export function temporary(): string {
   const folder = mkdtempSync(join(tmpdir(), 'pinscope-e2e-'));
   // Processes that are ending still write there.
   // A process that is ending may still write into it.
-  onTestFinished(() => vi.waitFor(() => rmSync(folder, { recursive: true, force: true }), 20_000));
+  onTestFinished(() => eventually(() => rmSync(folder, { recursive: true, force: true })));
   return folder;
 }
 

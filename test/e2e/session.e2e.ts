@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { copyFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../eventually.ts';
 import { damagedCopy } from '../sessions.ts';
 import { launch } from './launch.ts';
 import { temporary } from './programs.ts';
@@ -34,23 +35,22 @@ describe('sessions in the window', () => {
     await grid.getByText('24 disconnected').waitFor();
     const opened = await where(page);
     await page.keyboard.press('Alt+,');
-    await vi.waitFor(async () => expect(await where(page)).toBe(opened - 1), 20_000);
+    await eventually(async () => expect(await where(page)).toBe(opened - 1));
     // One sample before, every page was the guest's.
-    await vi.waitFor(async () => expect(await grid.getByText('disconnected').count()).toBe(0), 20_000);
+    await eventually(async () => expect(await grid.getByText('disconnected').count()).toBe(0));
     await page.keyboard.press('Alt+.');
     await grid.getByText('24 disconnected').waitFor();
     await page.keyboard.press('Alt+Home');
-    await vi.waitFor(async () => expect(await where(page)).toBe(1), 20_000);
+    await eventually(async () => expect(await where(page)).toBe(1));
     await page.keyboard.press('Control+p');
-    await vi.waitFor(async () => expect(await where(page)).toBeGreaterThan(2), 20_000);
+    await eventually(async () => expect(await where(page)).toBeGreaterThan(2));
     await page.keyboard.press('Control+p');
     const paused = await where(page);
     await page.waitForTimeout(2500);
     expect(await where(page)).toBe(paused);
     await slider(page).press('End');
-    await vi.waitFor(
-      async () => expect(await slider(page).getAttribute('aria-valuetext')).toMatch(/^sample 90 of 90, /),
-      20_000,
+    await eventually(async () =>
+      expect(await slider(page).getAttribute('aria-valuetext')).toMatch(/^sample 90 of 90, /),
     );
   });
 
@@ -102,7 +102,7 @@ describe('sessions in the window', () => {
     await page.getByText('RECORDING, not live').first().waitFor();
     await slider(page).waitFor();
     const before = size();
-    await vi.waitFor(() => expect(size()).toBeGreaterThan(before), 20_000);
+    await eventually(() => expect(size()).toBeGreaterThan(before));
     await page.keyboard.press('Control+j');
     await page.getByRole('status').getByText('LIVE', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Record', exact: true, pressed: true }).press('Enter');

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import AxeBuilder from 'axe-core';
 import type { Page } from 'playwright-core';
-import { expect, vi } from 'vitest';
+import { expect } from 'vitest';
+import { eventually } from '../eventually.ts';
 
 /** The session that comes with the program. */
 export const BUNDLED = readFileSync(
@@ -108,12 +109,10 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
   // Copy as Markdown.
   await page.keyboard.press('Alt+2');
   await page.keyboard.press('Control+Shift+C');
-  await vi.waitFor(
-    async () =>
-      expect(await clipboard()).toMatch(
-        new RegExp(`^\\|.*dma-buf.*\\|\\n\\|[-:| ]+\\|\\n\\|.*\\b${inode}\\b.*24 disconnected`),
-      ),
-    20_000,
+  await eventually(async () =>
+    expect(await clipboard()).toMatch(
+      new RegExp(`^\\|.*dma-buf.*\\|\\n\\|[-:| ]+\\|\\n\\|.*\\b${inode}\\b.*24 disconnected`),
+    ),
   );
 
   // The finding is explained, its line copied, its rule muted and heard again; its pages are what the map is left with.
@@ -125,10 +124,8 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
     .getByRole('row', { name: /^pages kernel-memory ok \d\d:\d\d:\d\d/ })
     .waitFor();
   await page.keyboard.press('Control+Alt+r');
-  await vi.waitFor(
-    async () =>
-      expect(await clipboard()).toMatch(/^sudo .*pinscope\S* snapshot --pid .*"backing":"disconnected"'$/),
-    20_000,
+  await eventually(async () =>
+    expect(await clipboard()).toMatch(/^sudo .*pinscope\S* snapshot --pid .*"backing":"disconnected"'$/),
   );
   const counts = page.getByRole('contentinfo').getByRole('button');
   await page.keyboard.press('Control+m');
@@ -152,7 +149,7 @@ export async function walk(page: Page, { guest, clipboard }: Walk): Promise<void
     .getByRole('combobox', { name: 'Search commands, processes and dma-bufs' })
     .pressSequentially('clear filter');
   await page.keyboard.press('Enter');
-  await vi.waitFor(async () => expect(await rows()).toBe(all), 20_000);
+  await eventually(async () => expect(await rows()).toBe(all));
   const theme = () => page.locator(':root').getAttribute('data-theme');
   const seen = new Set<string | null>();
   for (let i = 0; i < 3 && seen.size < 2; i++) {

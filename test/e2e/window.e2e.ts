@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { ElectronApplication, Page } from 'playwright-core';
 import { describe, expect, test, vi } from 'vitest';
 import { SAMPLER_PORT_MESSAGE } from '../../model/contract.ts';
+import { eventually } from '../eventually.ts';
 import { QUIET } from '../window-switches.ts';
 import { launch } from './launch.ts';
 import { DRIVABLE, environment, processesOf } from './programs.ts';
@@ -181,10 +182,7 @@ describe('the window', () => {
     await page.keyboard.press('Alt+3');
     await page.keyboard.press('End');
     const runs = page.getByRole('grid', { name: 'Page runs' });
-    await vi.waitFor(
-      async () => expect(await runs.getByRole('row', { selected: true }).count()).toBe(1),
-      20_000,
-    );
+    await eventually(async () => expect(await runs.getByRole('row', { selected: true }).count()).toBe(1));
     await page.keyboard.press('Alt+4');
     await page.getByRole('region', { name: 'Findings' }).waitFor();
     await page.keyboard.press('Alt+5');
@@ -198,7 +196,7 @@ describe('the window', () => {
     const theme = () => page.locator(':root').getAttribute('data-theme');
     const before = await theme();
     await page.keyboard.press('Control+Shift+L');
-    await vi.waitFor(async () => expect(await theme()).not.toBe(before), 20_000);
+    await eventually(async () => expect(await theme()).not.toBe(before));
   });
 
   test('a picture of the window goes where the user says, and the window says where', async () => {
@@ -237,10 +235,10 @@ describe('the window', () => {
     const [first] = samplers();
     if (first === undefined) throw new Error('no sampler runs');
     kill(first, 'SIGKILL');
-    await vi.waitFor(() => {
+    await eventually(() => {
       const now = samplers();
       expect(now.length === 1 && now[0] !== first).toBe(true);
-    }, 20_000);
+    });
     await page
       .getByText(/restarted/)
       .first()
@@ -296,7 +294,7 @@ describe('npm start', () => {
       const ended = once(child, 'exit');
       kill(-(child.pid ?? 0), 'SIGTERM');
       await ended;
-      await vi.waitFor(() => expect(processesOf(env.XDG_CONFIG_HOME ?? '')).toEqual([]), 20_000);
+      await eventually(() => expect(processesOf(env.XDG_CONFIG_HOME ?? '')).toEqual([]));
     }
   });
 });
