@@ -1,10 +1,10 @@
+import { cpuMs } from '../cpu-time.ts';
 import type { Times } from './result.ts';
 
 /** Runs something in this process and says what it took. */
 export async function timed(work: () => Promise<unknown>): Promise<Times> {
-  const cpu = process.cpuUsage();
+  const cpu = cpuMs();
   const clock = performance.now();
   await work();
-  const { user, system } = process.cpuUsage(cpu);
-  return { clock: performance.now() - clock, cpu: (user + system) / 1000 };
+  return { clock: performance.now() - clock, cpu: cpuMs() - cpu };
 }
