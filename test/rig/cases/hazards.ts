@@ -6,7 +6,7 @@ import type { Finding, Snapshot } from '../../../model/snapshot.ts';
 import type { CaseContext, RigCase } from '../case.ts';
 import { checkRechecks, pagesOf, pfnsOf } from '../compare.ts';
 import { scattered } from '../guest/gpu.ts';
-import { entriesOf, heldPlaces, hostPages, movableTest } from '../guest/held-places.ts';
+import { entriesOf, heldPlaces, movableTest, touchedPages } from '../guest/held-places.ts';
 import { guestRam } from '../guest/qemu.ts';
 
 const AS_USER = ['setpriv', '--reuid=1000', '--regid=1000', '--clear-groups', '--inh-caps=-all', '--'];
@@ -111,9 +111,7 @@ export const hazardCases: readonly RigCase[] = [
       writeFileSync('/proc/sys/vm/drop_caches', '3');
       // Blocks of other types come last, and what the kernel keeps free (for huge pages, 5 % of all) is more than they have.
       writeFileSync('/proc/sys/vm/min_free_kbytes', '2048');
-      const pages = (memoryMiB * 2 ** 20 - guestRam.free) / 4096;
-      await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
-      const pfns = await hostPages(vm, guestRam.free, pages);
+      const pfns = await touchedPages(vm, (memoryMiB * 2 ** 20 - guestRam.free) / 4096);
       const isMovable = movableTest();
       const ram = parseSystemRam(readFileSync('/proc/iomem', 'utf8'));
       // Told by the firmware's map of memory, not by the types of blocks, which are what is tested.

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { CaseContext, RigCase } from '../case.ts';
 import { allocatedBlocks, pagesOf } from '../compare.ts';
-import { entriesOf, hostPages, movableTest } from '../guest/held-places.ts';
+import { entriesOf, movableTest, touchedPages } from '../guest/held-places.ts';
 import { guestRam, type RealQemu } from '../guest/qemu.ts';
 import { bindToVfio, vfioDevice } from '../guest/vfio.ts';
 
@@ -11,9 +11,8 @@ const FRAME_PAGES = 768;
 /** A blob of 1024 x 768 of guest pages that lie in ZONE_MOVABLE, on the scanout. */
 async function frameInMovable(vm: RealQemu): Promise<void> {
   const pages = 8192;
-  await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
   const isMovable = movableTest();
-  const chosen = (await hostPages(vm, guestRam.free, pages)).flatMap((pfn, i) =>
+  const chosen = (await touchedPages(vm, pages)).flatMap((pfn, i) =>
     isMovable(pfn) ? [guestRam.free + i * 4096] : [],
   );
   if (chosen.length < FRAME_PAGES) throw new Error(`${chosen.length} of ${pages} pages lie in ZONE_MOVABLE`);

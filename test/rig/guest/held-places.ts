@@ -61,8 +61,7 @@ async function makeBlobs(vm: RealQemu, memoryMiB: number): Promise<PlacedBlob[]>
   const pages = (memoryMiB * 2 ** 20 - guestRam.free) / 4096;
   // Files that were read, QEMU's own too, lie in the movable zone and fill it.
   writeFileSync('/proc/sys/vm/drop_caches', '3');
-  await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
-  const pfns = await hostPages(vm, guestRam.free, pages);
+  const pfns = await touchedPages(vm, pages);
   const isCma = cmaTest();
   const isMovable = movableTest();
   // An offline of a block with a hole is refused, whoever holds pages there: the last one of the zone has the firmware's tables.
@@ -119,6 +118,12 @@ export async function hostPages(vm: RealQemu, from: number, pages: number): Prom
   }
   // Bits 0 to 54 are the PFN (Documentation/admin-guide/mm/pagemap.rst).
   return Array.from({ length: pages }, (_, i) => Number(table.readBigUInt64LE(i * 8) & ((1n << 55n) - 1n)));
+}
+
+/** Has the guest write to `pages` pages from `guestRam.free` on; the host page of each. */
+export async function touchedPages(vm: RealQemu, pages: number): Promise<number[]> {
+  await vm.qtest.fill(guestRam.free, pages * 4096, 0x5a);
+  return hostPages(vm, guestRam.free, pages);
 }
 
 /** The movable zone by the text of zoneinfo, one node's. */
